@@ -1,0 +1,141 @@
+package v1alpha1
+
+// Conditions that every kind with a status carries. They follow kstatus: Ready is always present; Reconciling
+// and Stalled are present only while they are True and never together.
+const (
+	// ReadyCondition is True when what the spec asks for is done and observed, False when it is not, and
+	// Unknown before the first look. Positive polarity, always present.
+	ReadyCondition = "Ready"
+
+	// ReconcilingCondition is True while work is under way or will be tried again by itself.
+	// Negative polarity, present only when True.
+	ReconcilingCondition = "Reconciling"
+
+	// StalledCondition is True when nothing will change until a person acts; its message says what to do.
+	// Negative polarity, present only when True.
+	StalledCondition = "Stalled"
+)
+
+// Reasons that several kinds share.
+const (
+	// ProgressingReason says that work is under way.
+	ProgressingReason = "Progressing"
+
+	// InvalidSpecReason says that the spec holds values that the schema accepts but that cannot be used; the
+	// message names the field.
+	InvalidSpecReason = "InvalidSpec"
+)
+
+// Conditions and reasons of a MitigationFeed.
+const (
+	// FreshCondition is True when the accepted document is within its expiry and the feed was read within
+	// spec.maxAgeSeconds, False when not, and Unknown for documents that carry no dates. It never removes
+	// protection. Positive polarity, present once a document has been accepted.
+	FreshCondition = "Fresh"
+
+	// DocumentAcceptedReason says that the newest document was fetched, verified and turned into Mitigations.
+	DocumentAcceptedReason = "DocumentAccepted"
+	// PartlyAcceptedReason says that the document was accepted but some of its Configs were refused;
+	// status.refused lists them. Ready stays True, since everything that can protect does.
+	PartlyAcceptedReason = "PartlyAccepted"
+	// PollingDisabledReason says that spec.polling is Disabled; what was accepted stays.
+	PollingDisabledReason = "PollingDisabled"
+
+	// UnreachableReason says that no connection to the endpoint could be made.
+	UnreachableReason = "Unreachable"
+	// TLSFailedReason says that the endpoint's TLS certificate was not acceptable.
+	TLSFailedReason = "TLSFailed"
+	// TimedOutReason says that the endpoint was too slow in one of the limited phases.
+	TimedOutReason = "TimedOut"
+	// RedirectedReason says that the endpoint answered with a redirect that is not followed.
+	RedirectedReason = "Redirected"
+	// UnexpectedStatusReason says that the endpoint answered with another status than 200 or 304.
+	UnexpectedStatusReason = "UnexpectedStatus"
+	// UnexpectedEncodingReason says that the endpoint compressed its answer although that was declined.
+	UnexpectedEncodingReason = "UnexpectedEncoding"
+	// DocumentTooLargeReason says that the document exceeds 1 MiB.
+	DocumentTooLargeReason = "DocumentTooLarge"
+	// SourceMissingReason says that the ConfigMap that spec.configMapRef names, or its key, is not there.
+	SourceMissingReason = "SourceMissing"
+
+	// DocumentMalformedReason says that the document is not well-formed, breaks a limit, or is no EOCS document.
+	DocumentMalformedReason = "DocumentMalformed"
+	// SignatureInvalidReason says that the signature is missing, of a refused shape, or does not match.
+	SignatureInvalidReason = "SignatureInvalid"
+	// SignerUntrustedReason says that the signer's certificate does not satisfy spec.trust.
+	SignerUntrustedReason = "SignerUntrusted"
+	// TimestampInvalidReason says that the counter-signature is wrong.
+	TimestampInvalidReason = "TimestampInvalid"
+	// DocumentRolledBackReason says that the document is older than one accepted before.
+	DocumentRolledBackReason = "DocumentRolledBack"
+	// SequenceJumpReason says that the document's sequence is too far ahead of the accepted one.
+	SequenceJumpReason = "SequenceJump"
+	// DocumentNotYetValidReason says that the document claims to be issued in the future.
+	DocumentNotYetValidReason = "DocumentNotYetValid"
+	// DocumentExpiredReason says that the document's expiry has passed, so that it is not newly accepted.
+	DocumentExpiredReason = "DocumentExpired"
+	// DocumentUndatedReason says that the document carries neither sequence nor counter-signature and that
+	// spec.trust.undatedDocuments does not accept such documents.
+	DocumentUndatedReason = "DocumentUndated"
+
+	// WithinLimitsReason says that document and feed are recent enough.
+	WithinLimitsReason = "WithinLimits"
+	// FeedStaleReason says that the feed has not been read successfully for longer than spec.maxAgeSeconds.
+	FeedStaleReason = "FeedStale"
+	// NoDatesReason says that the document carries no dates to judge by.
+	NoDatesReason = "NoDates"
+)
+
+// Reasons for which a feed refuses one Config of a document alone, besides those that package ocs documents.
+const (
+	// IDTakenReason says that another feed already provides a mitigation of this id.
+	IDTakenReason = "IDTaken"
+)
+
+// Reasons of the Ready condition of a Mitigation.
+const (
+	// AppliedReason says that every server that should have the mitigation has it.
+	AppliedReason = "Applied"
+	// NotWantedReason says that policy wants the mitigation nowhere and no server has it.
+	NotWantedReason = "NotWanted"
+	// NoPoolsReason says that no pool exists that the mitigation could go to.
+	NoPoolsReason = "NoPools"
+	// RollingOutReason says that servers are still on their way to what the plan wants.
+	RollingOutReason = "RollingOut"
+	// ServersFailedReason says that servers cannot do what the plan wants; they say why.
+	ServersFailedReason = "ServersFailed"
+)
+
+// Reasons of the Ready condition of a PoolMitigationConfig, besides RollingOut and ServersFailed.
+const (
+	// InSyncReason says that every server of the pool is as the plan wants it.
+	InSyncReason = "InSync"
+	// NoServersReason says that the pool has no servers yet. Ready is True: there is nothing left to do.
+	NoServersReason = "NoServers"
+	// PlanPendingReason says that the plan does not yet reflect the newest policy.
+	PlanPendingReason = "PlanPending"
+)
+
+// Reasons of the Ready condition of a MitigationConfiguration, besides PlanPending.
+const (
+	// InEffectReason says that the plan of every pool in scope reflects this configuration.
+	InEffectReason = "InEffect"
+)
+
+// Reasons of the Ready condition of a PoolServer.
+const (
+	// PlanAppliedReason says that the server is as the plan wants it.
+	PlanAppliedReason = "PlanApplied"
+	// PlanMissingReason says that the server's pool has no plan; what is applied stays.
+	PlanMissingReason = "PlanMissing"
+	// MitigationsFailedReason says that at least one mitigation could not be applied or removed.
+	MitigationsFailedReason = "MitigationsFailed"
+)
+
+// Labels and annotations.
+const (
+	// FeedLabel on a MitigationBundle and a Mitigation names the feed.
+	FeedLabel = "ems.mitigation.dev/feed"
+	// ReconcileRequestAnnotation on a MitigationFeed asks for a poll now: any new value counts once.
+	ReconcileRequestAnnotation = "reconcile.ems.mitigation.dev/requestedAt"
+)

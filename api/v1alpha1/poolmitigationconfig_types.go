@@ -1,0 +1,321 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Mode says whether mitigations are put in place or only looked at.
+//
+// +kubebuilder:validation:Enum=Enforce;Audit
+type Mode string
+
+// The modes of a pool.
+const (
+	// ModeEnforce puts mitigations in place. It is what absence means.
+	ModeEnforce Mode = "Enforce"
+	// ModeAudit changes nothing on the servers; agents report what they would do. What was in place before the
+	// mode was switched to Audit stays as it is.
+	ModeAudit Mode = "Audit"
+)
+
+// DisabledAction says what becomes of applied mitigations while mitigations are disabled.
+//
+// +kubebuilder:validation:Enum=Keep;Remove
+type DisabledAction string
+
+// What becomes of applied mitigations while mitigations are disabled.
+const (
+	// KeepWhenDisabled leaves what is applied in place and applies nothing new. It is what absence means.
+	KeepWhenDisabled DisabledAction = "Keep"
+	// RemoveWhenDisabled removes what is applied.
+	RemoveWhenDisabled DisabledAction = "Remove"
+)
+
+// Placement says which file rules go to.
+//
+// +kubebuilder:validation:Enum=ApplicationHost;WebConfig
+type Placement string
+
+// HTTPCheck is a request to the local server that has to be answered well.
+type HTTPCheck struct {
+	// name of the check.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +required
+	Name string `json:"name,omitempty"`
+
+	// scheme is http or https. Defaults to https.
+	// +kubebuilder:validation:Enum=http;https
+	// +optional
+	Scheme string `json:"scheme,omitempty"`
+
+	// port on the local server. Defaults to the scheme's.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	// +optional
+	Port int32 `json:"port,omitempty"`
+
+	// path and query of the request.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=4096
+	// +required
+	Path string `json:"path,omitempty"`
+
+	// host is the Host header and, over TLS, the name that the certificate must bear.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +optional
+	Host string `json:"host,omitempty"`
+
+	// statuses are the HTTP status codes that count as well. Defaults to 200.
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:Minimum=100
+	// +kubebuilder:validation:items:Maximum=599
+	// +listType=set
+	// +optional
+	Statuses []int32 `json:"statuses,omitempty"`
+
+	// body is text that the answer must contain.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Body string `json:"body,omitempty"`
+}
+
+// HealthChecks say how a server proves that a mitigation did no harm.
+// In this version they are accepted without effect.
+//
+// +kubebuilder:validation:MinProperties=1
+type HealthChecks struct {
+	// mustPass are requests that no mitigation may block. Accepted without effect in this version.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=atomic
+	// +optional
+	MustPass []SampleRequest `json:"mustPass,omitempty"`
+
+	// http are requests that the local server has to answer well. Accepted without effect in this version.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	HTTP []HTTPCheck `json:"http,omitempty"`
+
+	// tcpPorts are ports of the local server that have to accept connections.
+	// Accepted without effect in this version.
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:Minimum=1
+	// +kubebuilder:validation:items:Maximum=65535
+	// +listType=set
+	// +optional
+	TCPPorts []int32 `json:"tcpPorts,omitempty"`
+
+	// services are Windows services that have to run. Accepted without effect in this version.
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	// +listType=set
+	// +optional
+	Services []string `json:"services,omitempty"`
+}
+
+// PoolMitigationConfigSpec is the policy of one pool.
+//
+// +kubebuilder:validation:MinProperties=1
+type PoolMitigationConfigSpec struct {
+	// poolFQDN is the pool's name in the network: pool1.contoso.com.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$`
+	// +optional
+	PoolFQDN string `json:"poolFQDN,omitempty"`
+
+	// mitigations switches the applying of mitigations on and off for the pool; whenDisabled says what becomes of
+	// applied ones. Defaults to Enabled.
+	// +optional
+	Mitigations Switch `json:"mitigations,omitempty"`
+
+	// whenDisabled says what becomes of applied mitigations while mitigations are disabled, here or above.
+	// Defaults to Keep.
+	// +optional
+	WhenDisabled DisabledAction `json:"whenDisabled,omitempty"`
+
+	// suspend is the kill switch: Revert removes every mitigation from the pool. Defaults to No.
+	// +optional
+	Suspend SuspendMode `json:"suspend,omitempty"`
+
+	// mode says whether mitigations are put in place or only looked at. Defaults to Enforce.
+	// +optional
+	Mode Mode `json:"mode,omitempty"`
+
+	// blocked lists mitigations that are not applied in the pool, and removed where they are.
+	// +kubebuilder:validation:MaxItems=256
+	// +listType=map
+	// +listMapKey=id
+	// +optional
+	Blocked []Exception `json:"blocked,omitempty"`
+
+	// approved lists mitigations that a person has agreed to, for rollouts that ask for it.
+	// Accepted without effect in this version: no rollout asks for it yet.
+	// +kubebuilder:validation:MaxItems=256
+	// +listType=map
+	// +listMapKey=id
+	// +optional
+	Approved []Exception `json:"approved,omitempty"`
+
+	// placement says which file rules go to. Defaults to ApplicationHost.
+	// Accepted without effect in this version: rules go to applicationHost.config.
+	// +optional
+	Placement Placement `json:"placement,omitempty"`
+
+	// rollout says how a mitigation spreads over the pool's servers.
+	// +optional
+	Rollout RolloutSpec `json:"rollout,omitzero"`
+
+	// healthChecks say how a server proves that a mitigation did no harm.
+	// +optional
+	HealthChecks HealthChecks `json:"healthChecks,omitzero"`
+}
+
+// GetMode returns the mode, Enforce when absent.
+func (s *PoolMitigationConfigSpec) GetMode() Mode {
+	if s.Mode == "" {
+		return ModeEnforce
+	}
+	return s.Mode
+}
+
+// PoolMitigationStatus is where one mitigation stands in a pool.
+type PoolMitigationStatus struct {
+	// id of the mitigation.
+	// +required
+	ID MitigationID `json:"id,omitempty"`
+
+	// desired is what the plan wants.
+	// +required
+	Desired DesiredState `json:"desired,omitempty"`
+
+	// reason is why the plan wants it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	Reason string `json:"reason,omitempty"`
+
+	// revision that the plan wants.
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	Revision int64 `json:"revision,omitempty"`
+
+	// servers counts the pool's servers by state.
+	// +optional
+	Servers ServerCounts `json:"servers,omitzero"`
+
+	// failing names servers that could not do what the plan wants, at most 20 of them, in order.
+	// +kubebuilder:validation:MaxItems=20
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	// +listType=set
+	// +optional
+	Failing []string `json:"failing,omitempty"`
+}
+
+// PoolSummary puts a pool in a few words for tables.
+type PoolSummary struct {
+	// inSync tells how many of the pool's servers are as the plan wants them: 3/3.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	// +optional
+	InSync string `json:"inSync,omitempty"`
+
+	// applied lists the mitigations that are in place on at least one server.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Applied string `json:"applied,omitempty"`
+
+	// blocked lists the mitigations that policy blocks in the pool.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Blocked string `json:"blocked,omitempty"`
+
+	// failed lists the mitigations that failed on at least one server.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Failed string `json:"failed,omitempty"`
+}
+
+// PoolMitigationConfigStatus is where a pool stands.
+type PoolMitigationConfigStatus struct {
+	// conditions are Ready, and Reconciling or Stalled while they are True.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=type
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the generation of the spec that the status speaks of.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+
+	// servers is the number of servers in the pool.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	Servers *int32 `json:"servers,omitempty"`
+
+	// summary puts the pool in a few words.
+	// +optional
+	Summary PoolSummary `json:"summary,omitzero"`
+
+	// mitigations tells where each mitigation of the plan stands.
+	// +kubebuilder:validation:MaxItems=512
+	// +listType=map
+	// +listMapKey=id
+	// +optional
+	Mitigations []PoolMitigationStatus `json:"mitigations,omitempty"`
+}
+
+// PoolMitigationConfig is the policy of one pool of servers, and where the pool stands.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=pmc,categories=ems
+// +kubebuilder:printcolumn:name="Mitigations",type=string,JSONPath=`.spec.mitigations`
+// +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
+// +kubebuilder:printcolumn:name="In Sync",type=string,JSONPath=`.status.summary.inSync`
+// +kubebuilder:printcolumn:name="Applied",type=string,JSONPath=`.status.summary.applied`
+// +kubebuilder:printcolumn:name="Blocked",type=string,JSONPath=`.status.summary.blocked`
+// +kubebuilder:printcolumn:name="Failed",type=string,JSONPath=`.status.summary.failed`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="FQDN",type=string,priority=1,JSONPath=`.spec.poolFQDN`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+type PoolMitigationConfig struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard object's metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is the policy of the pool.
+	// +required
+	Spec PoolMitigationConfigSpec `json:"spec,omitzero"`
+
+	// status is where the pool stands.
+	// +optional
+	Status PoolMitigationConfigStatus `json:"status,omitzero"`
+}
+
+// GetConditions returns the conditions of the status.
+func (c *PoolMitigationConfig) GetConditions() []metav1.Condition { return c.Status.Conditions }
+
+// PoolMitigationConfigList is a list of PoolMitigationConfig.
+//
+// +kubebuilder:object:root=true
+type PoolMitigationConfigList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []PoolMitigationConfig `json:"items"`
+}

@@ -1,0 +1,225 @@
+package api_test
+
+import (
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+)
+
+// parse reads one object as a user would write it, so that the schema is tested and not the Go types.
+func parse(manifest string) *unstructured.Unstructured {
+	GinkgoHelper()
+	object := &unstructured.Unstructured{}
+	Expect(yaml.Unmarshal([]byte(manifest), &object.Object)).To(Succeed())
+	return object
+}
+
+const aDigest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+var _ = Describe("The API server", func() {
+	DescribeTable("refuses impossible values and says what to do",
+		func(ctx SpecContext, manifest, wantMessage string) {
+			err := env.Client.Create(ctx, parse(manifest))
+			Expect(err).To(MatchError(ContainSubstring(wantMessage)))
+		},
+		Entry("a feed without a source", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationFeed
+metadata: {name: no-source}
+spec:
+  product: ExchangeServer
+  trust: {roots: "-----BEGIN CERTIFICATE-----"}
+`, "set exactly one of url and configMapRef"),
+		Entry("a feed with two sources", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationFeed
+metadata: {name: two-sources}
+spec:
+  url: https://ocs.contoso.com/mitigations
+  configMapRef: {name: a, key: b}
+  product: ExchangeServer
+  trust: {roots: "-----BEGIN CERTIFICATE-----"}
+`, "set exactly one of url and configMapRef"),
+		Entry("a feed with a URL of another scheme", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationFeed
+metadata: {name: ftp}
+spec:
+  url: ftp://ocs.contoso.com/mitigations
+  product: ExchangeServer
+  trust: {roots: "-----BEGIN CERTIFICATE-----"}
+`, "url must be an absolute http or https URL"),
+		Entry("a feed without trust", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationFeed
+metadata: {name: no-trust}
+spec:
+  url: https://ocs.contoso.com/mitigations
+  product: ExchangeServer
+`, "spec.trust: Required value"),
+		Entry("trust roots that are no PEM", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationFeed
+metadata: {name: no-pem}
+spec:
+  url: https://ocs.contoso.com/mitigations
+  product: ExchangeServer
+  trust: {roots: "not a certificate"}
+`, "roots must hold at least one certificate in PEM"),
+		Entry("a feed that is polled every second", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationFeed
+metadata: {name: hurried}
+spec:
+  url: https://ocs.contoso.com/mitigations
+  product: ExchangeServer
+  intervalSeconds: 1
+  trust: {roots: "-----BEGIN CERTIFICATE-----"}
+`, "should be greater than or equal to 60"),
+		Entry("a block without a reason", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: PoolMitigationConfig
+metadata: {name: no-reason, namespace: default}
+spec:
+  blocked: [{id: M1}]
+`, "spec.blocked[0].reason: Required value"),
+		Entry("a block of something that is no mitigation id", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: PoolMitigationConfig
+metadata: {name: bad-id, namespace: default}
+spec:
+  blocked: [{id: "M1; M2", reason: both at once}]
+`, "spec.blocked[0].id"),
+		Entry("the same id blocked twice", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: PoolMitigationConfig
+metadata: {name: twice, namespace: default}
+spec:
+  blocked: [{id: M1, reason: one}, {id: M1, reason: two}]
+`, "Duplicate value"),
+		Entry("a stage of more than all servers", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: PoolMitigationConfig
+metadata: {name: stage, namespace: default}
+spec:
+  rollout: {stages: [{name: first, servers: "110%"}]}
+`, "spec.rollout.stages[0].servers"),
+		Entry("a pool FQDN with a blank", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: PoolMitigationConfig
+metadata: {name: fqdn, namespace: default}
+spec: {poolFQDN: "pool 1.contoso.com"}
+`, "spec.poolFQDN"),
+		Entry("a global configuration for some pools only", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationConfiguration
+metadata: {name: global}
+spec: {poolSelector: {matchLabels: {site: vienna}}}
+`, "the configuration named global speaks for every pool and has no poolSelector"),
+		Entry("a site configuration for every pool", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationConfiguration
+metadata: {name: vienna}
+spec: {mitigations: Disabled}
+`, "every other one needs a poolSelector"),
+		Entry("rings in a site configuration", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationConfiguration
+metadata: {name: vienna}
+spec: {poolSelector: {}, rings: [{name: early, poolSelector: {matchLabels: {ring: early}}}]}
+`, "rings, rollout and telemetry belong in the configuration named global"),
+		Entry("a fixed build that is no build", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationConfiguration
+metadata: {name: global}
+spec: {fixedBuilds: [{id: M2, build: "15.2"}]}
+`, "spec.fixedBuilds[0].build"),
+		Entry("a mitigation under another name than its id", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: Mitigation
+metadata: {name: m2}
+spec:
+  id: M1
+  revision: 1
+  lifecycle: Active
+  feedName: exchange
+  bundleName: exchange-0123
+  documentDigest: "`+aDigest+`"
+  actions: [{id: M1.1, type: DoNothing, scope: Server}]
+`, "a mitigation is named by the lower-case form of its id"),
+		Entry("a cut-off beyond the last hash", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationPlan
+metadata: {name: pool, namespace: default}
+spec:
+  mode: Enforce
+  mitigations:
+  - {id: M1, desired: Apply, reason: Enabled, revision: 1, feedName: f, bundleName: b, documentDigest: "`+aDigest+`", release: {below: 4294967297}}
+`, "should be less than or equal to 4294967296"),
+	)
+
+	DescribeTable("accepts what users write",
+		func(ctx SpecContext, manifest string) {
+			object := parse(manifest)
+			Expect(env.Client.Create(ctx, object)).To(Succeed())
+			DeferCleanup(func(ctx SpecContext) { Expect(env.Client.Delete(ctx, object)).To(Succeed()) })
+		},
+		Entry("a global configuration", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationConfiguration
+metadata: {name: global}
+spec:
+  mitigations: Enabled
+  blocked: [{id: M1.1, reason: breaks the printers, owner: mail team, expiryTime: "2027-01-01T00:00:00Z"}]
+  fixedBuilds: [{id: M2, build: 15.02.2562.043}]
+  rings: [{name: early, poolSelector: {matchLabels: {ring: early}}, bakeSeconds: 600}]
+`),
+		Entry("a pool with everything", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: PoolMitigationConfig
+metadata: {name: everything, namespace: default}
+spec:
+  poolFQDN: pool1.contoso.com
+  mode: Audit
+  whenDisabled: Remove
+  approved: [{id: M2, reason: tested}]
+  rollout: {profile: Fast, stages: [{name: first, servers: 1}, {name: rest, servers: 100%}], maxFailures: 0}
+  healthChecks: {mustPass: [{url: /owa/}], http: [{name: owa, path: /owa/healthcheck.htm}], tcpPorts: [25], services: [W3SVC]}
+`),
+	)
+
+	It("keeps a bundle as it was created", func(ctx SpecContext) {
+		bundle := parse(`
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationBundle
+metadata: {name: exchange-0123}
+spec: {feedName: exchange, product: ExchangeServer, digest: "` + aDigest + `", document: "` + strings.Repeat("QUJD", 1<<20/3) + `"}
+`)
+		Expect(env.Client.Create(ctx, bundle)).To(Succeed(), "a document of 1 MiB must fit")
+		DeferCleanup(func(ctx SpecContext) { Expect(env.Client.Delete(ctx, bundle)).To(Succeed()) })
+
+		Expect(unstructured.SetNestedField(bundle.Object, "QUJE", "spec", "document")).To(Succeed())
+		Expect(env.Client.Update(ctx, bundle)).To(MatchError(ContainSubstring("a MitigationBundle never changes")))
+	})
+
+	It("lets no sequence of a server go back", func(ctx SpecContext) {
+		server := parse(`
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: PoolServer
+metadata: {name: fe01, namespace: default}
+spec: {poolName: pool}
+`)
+		Expect(env.Client.Create(ctx, server)).To(Succeed())
+		DeferCleanup(func(ctx SpecContext) { Expect(env.Client.Delete(ctx, server)).To(Succeed()) })
+		report := func(sequence int64) error {
+			feeds := []any{map[string]any{"name": "exchange", "sequence": sequence}}
+			Expect(unstructured.SetNestedSlice(server.Object, feeds, "status", "feeds")).To(Succeed())
+			return env.Client.Status().Update(ctx, server)
+		}
+		Expect(report(7)).To(Succeed())
+		Expect(report(6)).To(MatchError(ContainSubstring("sequence never goes back")))
+	})
+})
