@@ -1,0 +1,130 @@
+# EMS. "make help" lists the targets. Needed: Go, git, make and bash; everything else is built from Go modules.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+GO ?= go
+# The nearest release tag; a tree without one is a development build. The commit is recorded by the Go toolchain itself.
+VERSION ?= $(shell git describe --tags --match 'v*' --dirty 2>/dev/null || echo v0.0.0-dev)
+LDFLAGS := -s -w -X mitigation.dev/ems/internal/version.Version=$(VERSION)
+GO_BUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)'
+# Test binaries that hang are killed with a dump of all goroutines after this time.
+TEST_TIMEOUT ?= 20m
+FUZZTIME ?= 10s
+IMAGE ?= ems
+
+# Tools are built once per version of Go (a linter built with an older Go cannot read newer packages) and of the tools module.
+# Their versions stand in hack/tools/go.mod and nowhere else.
+TOOLS := bin/tools
+TOOLS_STAMP := $(TOOLS)/.built-$(shell $(GO) env GOVERSION)
+CONTROLLER_GEN := $(TOOLS)/controller-gen
+CRD_REF_DOCS := $(TOOLS)/crd-ref-docs
+GOLANGCI_LINT := $(TOOLS)/golangci-lint-kube-api-linter
+GOVULNCHECK := $(TOOLS)/govulncheck
+
+##@ General
+
+.PHONY: help
+help: ## Show this list.
+	@awk 'BEGIN { FS = ":.*##" } \
+		/^[a-zA-Z0-9_-]+:.*##/ { printf "  \033[36m%-15s\033[0m %s\n", $$1, $$2 } \
+		/^##@/ { printf "\n\033[1m%s\033[0m\n", substr($$0, 5) }' $(MAKEFILE_LIST)
+
+.PHONY: all
+all: build lint test ## Build, lint and test.
+
+##@ Build
+
+.PHONY: build
+build: ## Build every command for this machine: bin/manager, bin/ems-agent, ...
+	$(GO_BUILD) -o bin/ ./cmd/...
+
+.PHONY: build-windows
+build-windows: ## Build the agent for Windows servers: bin/windows/ems-agent.exe.
+	@mkdir -p bin/windows
+	GOOS=windows GOARCH=amd64 $(GO_BUILD) -o bin/windows/ems-agent.exe ./cmd/ems-agent
+
+.PHONY: docker-build
+docker-build: ## Build the container images ems-manager and ems-agent (needs Docker with BuildKit). IMAGE, VERSION.
+	docker build --build-arg COMMAND=manager --build-arg VERSION=$(VERSION) -t $(IMAGE)-manager:$(VERSION) .
+	docker build --build-arg COMMAND=ems-agent --build-arg VERSION=$(VERSION) -t $(IMAGE)-agent:$(VERSION) .
+
+.PHONY: clean
+clean: ## Remove what was built, but neither tools nor control plane (they are slow to build and do not depend on the sources).
+	find bin -mindepth 1 -maxdepth 1 ! -name k8s ! -name tools -exec rm -rf {} + 2>/dev/null || true
+	rm -rf dist
+
+.PHONY: clean-all
+clean-all: clean ## Remove the tools and bin/k8s as well. The cache of control planes outside the checkout stays.
+	rm -rf bin
+
+##@ Development
+
+.PHONY: generate
+generate: $(TOOLS_STAMP) ## Generate deep copies, apply configurations, CRDs, RBAC and the API reference.
+	$(CONTROLLER_GEN) object applyconfiguration paths=./api/...
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	$(if $(wildcard controllers),$(CONTROLLER_GEN) rbac:roleName=ems-manager paths=./controllers/... output:rbac:dir=config/rbac)
+	@mkdir -p docs/reference
+	$(CRD_REF_DOCS) --config=hack/tools/crd-ref-docs.yaml --source-path=api/v1alpha1 --renderer=markdown \
+		--output-path=docs/reference/v1alpha1.md --log-level=ERROR
+
+.PHONY: fmt
+fmt: $(TOOLS_STAMP) ## Format the Go sources and their imports.
+	$(GOLANGCI_LINT) fmt
+
+.PHONY: tools
+tools: $(TOOLS_STAMP) ## Build the development tools into bin/tools (minutes the first time).
+
+$(TOOLS_STAMP): hack/tools/go.mod hack/tools/go.sum
+	@echo "Building the tools of hack/tools into $(TOOLS): a few minutes once."
+	@mkdir -p $(TOOLS) && rm -f $(TOOLS)/.built-*
+	cd hack/tools && $(GO) build -trimpath -ldflags '-s -w' -o ../../$(TOOLS)/ tool
+	@touch $@
+
+.PHONY: controlplane
+controlplane: ## Make sure that a kube-apiserver, etcd and kubectl are there (about ten minutes the first time).
+	hack/controlplane/ensure.sh
+
+.PHONY: demo
+demo: build controlplane ## Run the whole system on this machine. ONCE=1 ends by itself, FEED_DOCUMENT=FILE serves a document of yours.
+	KUBEBUILDER_ASSETS=$$(hack/controlplane/ensure.sh) ONCE='$(ONCE)' FEED_DOCUMENT='$(FEED_DOCUMENT)' $(GO) run ./hack/demo
+
+##@ Checks
+
+.PHONY: lint
+lint: $(TOOLS_STAMP) ## Run all linters: the code for Linux and Windows, the API conventions, and the linters' own configuration.
+	hack/lint.sh
+
+.PHONY: fix
+fix: $(TOOLS_STAMP) ## Apply the corrections that the linters know how to make.
+	$(GOLANGCI_LINT) run --fix
+
+.PHONY: verify
+verify: $(TOOLS_STAMP) ## Regenerate everything, run the read-only checks, and fail on any change: needs a clean working tree.
+	hack/verify.sh
+
+.PHONY: test
+test: ## Run every test, with a real control plane: units, envtest, end to end.
+	@assets=$$(hack/controlplane/ensure.sh); mkdir -p bin; \
+	KUBEBUILDER_ASSETS=$$assets $(GO) test -json -timeout $(TEST_TIMEOUT) $(TESTFLAGS) ./... | \
+		$(GO) run ./hack/testsum -summary bin/test-summary.txt
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need no control plane (go test -short): seconds.
+	@$(GO) test -short -json -timeout $(TEST_TIMEOUT) $(TESTFLAGS) ./... | $(GO) run ./hack/testsum
+
+.PHONY: bench
+bench: ## Run the benchmarks of all packages that have any. BENCH=REGEXP, BENCHTIME=1s.
+	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),1s) -benchmem \
+		$$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n 1 dirname | sort -u)
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZTIME (default 10s) each. FUZZ=REGEXP picks some.
+	FUZZTIME=$(FUZZTIME) FUZZ='$(FUZZ)' hack/fuzz.sh
+
+.PHONY: vuln
+vuln: $(TOOLS_STAMP) ## Look for known vulnerabilities in what the programs call (asks vuln.go.dev, or the database that GOVULNDB names).
+	$(GOVULNCHECK) $(if $(GOVULNDB),-db $(GOVULNDB)) ./...
