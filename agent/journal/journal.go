@@ -1,0 +1,245 @@
+package journal
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"mitigation.dev/ems/agent/journal/durable"
+)
+
+const (
+	// Version of the record format.
+	Version = 1
+	// MaxRecordBytes allows a body with two copies of a 16 MiB configuration file in base64 (4/3 each, 43 MiB) and some
+	// names beside them. Real records have a few kilobytes.
+	MaxRecordBytes = 48 << 20
+	// MaxRecords of one kind: a document has at most 256 mitigations, and a server follows a handful of feeds.
+	MaxRecords = 4096
+
+	recordSuffix   = ".json"
+	corruptSuffix  = ".json.corrupt"
+	resolvedSuffix = ".json.corrupt.resolved"
+)
+
+var (
+	// ErrCorrupt means that a record is damaged.
+	ErrCorrupt = errors.New("record is damaged")
+	// ErrNewer means that a record was written by a newer version of this program, and must not be touched.
+	ErrNewer = errors.New("record has a newer format")
+)
+
+// Store is a folder of records.
+type Store struct {
+	dir string
+	fs  durable.FS
+}
+
+// envelope is a record as it stands in its file.
+type envelope struct {
+	Version int             `json:"version"`
+	Kind    string          `json:"kind"`
+	Name    string          `json:"name"`
+	SHA256  string          `json:"sha256"` // of the body in compact form
+	Body    json.RawMessage `json:"body"`
+}
+
+// Open opens a store and makes its folder when it is missing.
+func Open(dir string, fs durable.FS) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	return &Store{dir: dir, fs: fs}, nil
+}
+
+// Put writes a record, which is on the disk when Put returns. Names that differ only in letter case are one record.
+func (s *Store) Put(kind, name string, body any) error {
+	data, err := encode(kind, name, body)
+	if err != nil {
+		return fmt.Errorf("journal: %s %q: %w", kind, name, err)
+	}
+	if err := durable.WriteFile(s.fs, s.file(kind, name, recordSuffix), data); err != nil {
+		return fmt.Errorf("journal: %s %q: %w", kind, name, err)
+	}
+	return nil
+}
+
+// Delete removes a record. One that does not exist is no error.
+func (s *Store) Delete(kind, name string) error {
+	err := s.fs.Remove(s.file(kind, name, recordSuffix))
+	if err == nil {
+		err = s.fs.SyncDir(s.dir)
+	}
+	if err != nil {
+		return fmt.Errorf("journal: %s %q: %w", kind, name, err)
+	}
+	return nil
+}
+
+// Load reads every record of a kind, by name. Damaged ones are set aside under another name, from where Damaged lists
+// them. A record of a newer format is an error, which wraps ErrNewer: nothing must be done without knowing it.
+func Load[T any](s *Store, kind string) (map[string]T, error) {
+	files, err := s.list(kind, recordSuffix)
+	if err != nil {
+		return nil, err
+	}
+	records := make(map[string]T, len(files))
+	for _, file := range files {
+		path := filepath.Join(s.dir, file)
+		data, err := s.fs.Read(path, MaxRecordBytes)
+		if err == nil {
+			var name string
+			var body T
+			if name, err = decode(data, kind, &body); err == nil && s.file(kind, name, recordSuffix) != path {
+				err = fmt.Errorf("%w: it says that its name is %q", ErrCorrupt, name)
+			}
+			if err == nil {
+				records[name] = body
+				continue
+			}
+		}
+		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, durable.ErrTooLarge) {
+			return nil, fmt.Errorf("journal: %s: %w", file, err)
+		}
+		if err := s.setAside(path, strings.TrimSuffix(path, recordSuffix)+corruptSuffix); err != nil {
+			return nil, err
+		}
+	}
+	return records, nil
+}
+
+// Damaged lists the names, in lower case, of records of a kind that were set aside and not resolved since.
+func (s *Store) Damaged(kind string) ([]string, error) {
+	files, err := s.list(kind, corruptSuffix)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(files))
+	for _, f := range files {
+		encoded := strings.TrimSuffix(strings.TrimPrefix(f, kind+"-"), corruptSuffix)
+		if name, err := decodeName(encoded); err == nil {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// Resolve ends the state of damage of a name, after its content was established again. The damaged file is kept.
+func (s *Store) Resolve(kind, name string) error {
+	return s.setAside(s.file(kind, name, corruptSuffix), s.file(kind, name, resolvedSuffix))
+}
+
+func (s *Store) setAside(from, to string) error {
+	if err := s.fs.Replace(from, to); err != nil {
+		return fmt.Errorf("journal: set aside %s: %w", filepath.Base(from), err)
+	}
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return fmt.Errorf("journal: set aside %s: %w", filepath.Base(from), err)
+	}
+	return nil
+}
+
+// list gives the file names of a kind in order.
+func (s *Store) list(kind, suffix string) ([]string, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	var files []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), kind+"-") && strings.HasSuffix(e.Name(), suffix) {
+			files = append(files, e.Name())
+		}
+	}
+	if len(files) > MaxRecords {
+		return nil, fmt.Errorf("journal: %d records of kind %q: more than the limit of %d", len(files), kind, MaxRecords)
+	}
+	sort.Strings(files)
+	return files, nil
+}
+
+func (s *Store) file(kind, name, suffix string) string {
+	return filepath.Join(s.dir, kind+"-"+encodeName(name)+suffix)
+}
+
+// encodeName makes a file name of a record name: lower case, since Windows does not tell the cases apart, and %XX for
+// all but letters, digits, dot and hyphen. A name never begins a path, and the prefix keeps it from being a device.
+func encodeName(name string) string {
+	var b strings.Builder
+	for _, c := range []byte(strings.ToLower(name)) {
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '-' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02x", c)
+		}
+	}
+	return b.String()
+}
+
+func decodeName(encoded string) (string, error) {
+	var b strings.Builder
+	for i := 0; i < len(encoded); i++ {
+		if encoded[i] != '%' {
+			b.WriteByte(encoded[i])
+			continue
+		}
+		if i+2 >= len(encoded) {
+			return "", fmt.Errorf("name %q: cut off", encoded)
+		}
+		c, err := hex.DecodeString(encoded[i+1 : i+3])
+		if err != nil {
+			return "", fmt.Errorf("name %q: %w", encoded, err)
+		}
+		b.Write(c)
+		i += 2
+	}
+	return b.String(), nil
+}
+
+func encode(kind, name string, body any) ([]byte, error) {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(raw)
+	data, err := json.Marshal(envelope{Version: Version, Kind: kind, Name: name, SHA256: hex.EncodeToString(sum[:]), Body: raw})
+	if err != nil {
+		return nil, err
+	}
+	if len(data) >= MaxRecordBytes {
+		return nil, fmt.Errorf("%d bytes: more than the limit of %d", len(data), MaxRecordBytes)
+	}
+	return append(data, '\n'), nil
+}
+
+// decode reads a record. All errors but ErrNewer wrap ErrCorrupt.
+func decode(data []byte, kind string, body any) (name string, err error) {
+	var e envelope
+	if err := json.Unmarshal(data, &e); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if e.Version > Version {
+		return "", fmt.Errorf("%w: %d, this program knows %d", ErrNewer, e.Version, Version)
+	}
+	if e.Version < 1 || e.Kind != kind {
+		return "", fmt.Errorf("%w: version %d, kind %q", ErrCorrupt, e.Version, e.Kind)
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, e.Body); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if sum := sha256.Sum256(compact.Bytes()); hex.EncodeToString(sum[:]) != e.SHA256 {
+		return "", fmt.Errorf("%w: the checksum does not match", ErrCorrupt)
+	}
+	if err := json.Unmarshal(e.Body, body); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return e.Name, nil
+}
