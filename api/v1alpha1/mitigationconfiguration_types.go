@@ -17,7 +17,7 @@ type Ring struct {
 
 	// poolSelector chooses the pools of the ring by the labels of their PoolMitigationConfig.
 	// +required
-	PoolSelector metav1.LabelSelector `json:"poolSelector,omitzero"`
+	PoolSelector *metav1.LabelSelector `json:"poolSelector,omitempty"`
 
 	// bakeSeconds is how long the ring has to stay healthy before the next one begins.
 	// +kubebuilder:validation:Minimum=0

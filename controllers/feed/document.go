@@ -1,0 +1,71 @@
+package feed
+
+import (
+	"encoding/hex"
+	"time"
+
+	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/ocs"
+	"mitigation.dev/ems/internal/replay"
+	"mitigation.dev/ems/internal/trust"
+	"mitigation.dev/ems/internal/xmlsig"
+)
+
+// document is a verified signed document.
+type document struct {
+	*ocs.Document
+
+	raw    []byte
+	digest string
+	signed *xmlsig.Signed
+}
+
+// verify judges a document by the feed's trust policy and reads it. Errors are *failure.
+func verify(raw []byte, feed *emsv1.MitigationFeed, now time.Time) (*document, error) {
+	policy, err := trustPolicy(feed.Spec.Trust).Compile()
+	if err != nil {
+		return nil, failed(emsv1.InvalidSpecReason, err)
+	}
+	signed, err := xmlsig.Verify(raw, policy, now)
+	if err != nil {
+		return nil, failed(signatureReason(err), err)
+	}
+	parsed, err := ocs.Parse(signed.Canonical)
+	if err != nil {
+		return nil, failed(emsv1.DocumentMalformedReason, err)
+	}
+	return &document{Document: parsed, raw: raw, digest: hex.EncodeToString(signed.Digest[:]), signed: signed}, nil
+}
+
+// candidate is the document in the eyes of the replay protection.
+func (d *document) candidate() replay.Candidate {
+	return replay.Candidate{
+		Version: d.Version, Sequence: d.Sequence, Digest: d.digest,
+		SignedAt: d.signed.SignedAt, Issued: d.Issued, Expires: d.Expires,
+	}
+}
+
+// seen is what the feed has accepted before.
+func seen(feed *emsv1.MitigationFeed) replay.Seen {
+	s := replay.Seen{Sequence: feed.Status.HighestSequence, Digest: feed.Status.Document.Digest}
+	if t := feed.Status.Document.SignedTime; t != nil {
+		s.SignedAt = t.Time
+	}
+	return s
+}
+
+func trustPolicy(t emsv1.TrustPolicy) trust.Policy {
+	policy := trust.Policy{
+		Roots: t.Roots, IssuerPins: t.IssuerPins, ExtendedKeyUsages: t.ExtendedKeyUsages,
+		TimestampRoots: t.TimestampRoots, UndatedDocuments: trust.UndatedDocuments(t.UndatedDocuments),
+	}
+	if t.Subject != (emsv1.CertificateSubject{}) {
+		policy.Subject = &trust.Subject{Organization: t.Subject.Organization, CommonName: t.Subject.CommonName}
+	}
+	if t.Revocation != (emsv1.Revocation{}) {
+		policy.Revocation = &trust.Revocation{
+			Mode: xmlsig.RevocationMode(t.Revocation.Mode), CRLs: t.Revocation.CRLs, MaxAgeSeconds: t.Revocation.MaxAgeSeconds,
+		}
+	}
+	return policy
+}

@@ -1,0 +1,123 @@
+package feed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/conditions"
+	"mitigation.dev/ems/internal/replay"
+	"mitigation.dev/ems/internal/trust"
+)
+
+// poll reads the feed and takes its document in.
+func (r *Reconciler) poll(ctx context.Context, feed *emsv1.MitigationFeed, now time.Time) (conditions.Outcome, error) {
+	outcome, err := r.tryPoll(ctx, feed, now)
+	if f := (*failure)(nil); errors.As(err, &f) {
+		ctrl.LoggerFrom(ctx).Info("Polling failed", "reason", f.reason, "cause", f.Error())
+		feed.Status.Failures = ptr.To(failures(feed) + 1)
+		outcome, err = f.outcome(), nil
+	} else if err == nil {
+		feed.Status.Failures = nil
+	}
+	if err != nil {
+		return conditions.Outcome{}, err
+	}
+	feed.Status.LastHandledReconcileAt = feed.Annotations[emsv1.ReconcileRequestAnnotation]
+	r.schedule(feed, now)
+	return outcome, nil
+}
+
+func (r *Reconciler) tryPoll(ctx context.Context, feed *emsv1.MitigationFeed, now time.Time) (conditions.Outcome, error) {
+	got, err := r.read(ctx, feed)
+	if err != nil {
+		return conditions.Outcome{}, err
+	}
+	if got.notModified {
+		feed.Status.LastReadTime = ptr.To(metav1.NewTime(now))
+		return r.fromBundle(ctx, feed, now)
+	}
+	document, err := verify(got.body, feed, now)
+	if err != nil {
+		return conditions.Outcome{}, err
+	}
+	acceptUndated := feed.Spec.Trust.UndatedDocuments == emsv1.UndatedDocuments(trust.AcceptUndated)
+	if err := replay.Check(seen(feed), document.candidate(), acceptUndated, now); err != nil {
+		return conditions.Outcome{}, failed(replayReason(err), err)
+	}
+	return r.accept(ctx, feed, document, got.eTag, now)
+}
+
+// accept stores the document and writes its mitigations. The status changes only after all of it is done, so that a
+// poll that was interrupted is done again.
+func (r *Reconciler) accept(ctx context.Context, feed *emsv1.MitigationFeed, d *document, eTag string, now time.Time) (conditions.Outcome, error) {
+	bundleName, err := r.storeBundle(ctx, feed, d)
+	if err != nil {
+		return conditions.Outcome{}, err
+	}
+	refused, err := r.writeMitigations(ctx, feed, d, bundleName)
+	if err != nil {
+		return conditions.Outcome{}, err
+	}
+	status := &feed.Status
+	if status.Document.Digest != d.digest {
+		ctrl.LoggerFrom(ctx).Info("Accepted document", "digest", d.digest, "sequence", d.Sequence, "mitigations", len(d.Configs))
+		status.Document = describe(d, bundleName, now)
+	}
+	status.HighestSequence = max(status.HighestSequence, d.Sequence)
+	status.ETag = eTag
+	status.LastReadTime = ptr.To(metav1.NewTime(now))
+	count(feed, d, refused)
+	if err := r.deleteOldBundles(ctx, feed); err != nil {
+		return conditions.Outcome{}, err
+	}
+	return acceptedOutcome(feed), nil
+}
+
+// restore checks between polls that what the accepted document says is there, for when somebody deleted or changed a
+// Mitigation. It works from the bundle, also while the feed cannot be read.
+func (r *Reconciler) restore(ctx context.Context, feed *emsv1.MitigationFeed, now time.Time) (conditions.Outcome, error) {
+	if feed.Status.Document.BundleName == "" {
+		return conditions.Current(feed.Status.Conditions), nil
+	}
+	outcome, err := r.fromBundle(ctx, feed, now)
+	if f := (*failure)(nil); errors.As(err, &f) {
+		outcome, err = f.outcome(), nil
+	}
+	if failures(feed) > 0 {
+		// The last poll failed, and that is what there is to say until the next one.
+		outcome = conditions.Current(feed.Status.Conditions)
+	}
+	return outcome, err
+}
+
+// fromBundle writes the mitigations of the accepted document again where they differ.
+func (r *Reconciler) fromBundle(ctx context.Context, feed *emsv1.MitigationFeed, now time.Time) (conditions.Outcome, error) {
+	bundle := &emsv1.MitigationBundle{}
+	if err := r.Reader.Get(ctx, types.NamespacedName{Name: feed.Status.Document.BundleName}, bundle); err != nil {
+		if apierrors.IsNotFound(err) && feed.Status.ETag != "" {
+			// Somebody deleted the bundle. Reading the feed unconditionally brings it back.
+			feed.Status.ETag = ""
+			return r.tryPoll(ctx, feed, now)
+		}
+		return conditions.Outcome{}, fmt.Errorf("get MitigationBundle: %w", err)
+	}
+	d, err := verify(bundle.Spec.Document, feed, now)
+	if err != nil {
+		return conditions.Outcome{}, err
+	}
+	refused, err := r.writeMitigations(ctx, feed, d, bundle.Name)
+	if err != nil {
+		return conditions.Outcome{}, err
+	}
+	count(feed, d, refused)
+	return acceptedOutcome(feed), nil
+}

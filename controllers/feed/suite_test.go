@@ -1,0 +1,24 @@
+package feed_test
+
+import (
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"mitigation.dev/ems/test/testenv"
+)
+
+var env *testenv.Environment
+
+func TestFeed(t *testing.T) {
+	RegisterFailHandler(Fail)
+	SetDefaultEventuallyTimeout(20 * time.Second)
+	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
+	RunSpecs(t, "Feed suite")
+}
+
+var _ = BeforeSuite(func() { env = testenv.Start() })
+
+var _ = AfterSuite(func() { env.Stop() })

@@ -1,0 +1,15 @@
+// Package fleet rolls up what servers report: into the status of their pool, from there into the status of every
+// Mitigation, and it tells for every MitigationConfiguration whether it is in effect.
+//
+// # Usage
+//
+//	err := fleet.SetupWithManager(mgr)
+//
+// # Considerations
+//
+// The work per report is bounded. A report of a server leads to one look at its pool, at most once a second however many
+// servers report; Mitigations are summed up from pools, never from servers. What a status says is decided by pure
+// functions (pool.go, mitigation.go, configuration.go) from the objects alone, so that a restart changes nothing.
+//
+// Server lists in statuses are bounded: counts, and at most 20 names of failing servers.
+package fleet

@@ -1,0 +1,228 @@
+package fleet
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/utils/ptr"
+
+	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/conditions"
+	"mitigation.dev/ems/internal/policy"
+)
+
+// maxFailing is how many failing servers a pool's status names per mitigation.
+const maxFailing = 20
+
+// poolView is everything that the status of a pool is made of.
+type poolView struct {
+	pool *emsv1.PoolMitigationConfig
+	// plan is nil while there is none.
+	plan *emsv1.MitigationPlan
+	// configurations are those in scope; scopeErr says that nobody can know which are.
+	configurations []emsv1.MitigationConfiguration
+	scopeErr       error
+	servers        []emsv1.PoolServer
+}
+
+// poolStatus computes the status of a pool. Conditions of the old status are carried over so that their transition
+// times stay right.
+func poolStatus(v poolView) emsv1.PoolMitigationConfigStatus {
+	status := emsv1.PoolMitigationConfigStatus{
+		Conditions:         slices.Clone(v.pool.Status.Conditions),
+		ObservedGeneration: ptr.To(v.pool.Generation),
+		Servers:            ptr.To(int32(len(v.servers))), //nolint:gosec // a pool has at most some thousand servers
+	}
+	inSync := 0
+	for i := range v.servers {
+		if v.plan != nil && serverInSync(&v.servers[i], v.plan.Generation) {
+			inSync++
+		}
+	}
+	if v.plan != nil {
+		for i := range v.plan.Spec.Mitigations {
+			status.Mitigations = append(status.Mitigations, mitigationInPool(&v.plan.Spec.Mitigations[i], v.servers))
+		}
+	}
+	status.Summary = poolSummary(status.Mitigations, inSync, len(v.servers))
+	conditions.Set(&status.Conditions, v.pool.Generation, poolOutcome(v, status, inSync))
+	return status
+}
+
+func poolOutcome(v poolView, status emsv1.PoolMitigationConfigStatus, inSync int) conditions.Outcome {
+	if v.scopeErr != nil {
+		return conditions.Stalled(emsv1.InvalidSpecReason,
+			fmt.Sprintf("the plan stays as it is, because it is not clear whether a configuration speaks for this pool; correct %v", v.scopeErr))
+	}
+	if pending := pendingSource(v); pending != "" {
+		return conditions.Working(emsv1.PlanPendingReason, "the plan does not yet reflect the current "+pending)
+	}
+	if len(v.servers) == 0 {
+		return conditions.Done(emsv1.NoServersReason, "the pool has no servers; create a PoolServer for each")
+	}
+	var failed []string
+	for _, m := range status.Mitigations {
+		if n := ptr.Deref(m.Servers.Failed, 0); n > 0 {
+			failed = append(failed, fmt.Sprintf("%s on %d (%s)", m.ID, n, strings.Join(firstFew(m.Failing), ", ")))
+		}
+	}
+	if len(failed) > 0 {
+		return conditions.Stalled(emsv1.ServersFailedReason,
+			"failed: "+strings.Join(failed, "; ")+"; see `kubectl get poolservers -o wide` for what to do")
+	}
+	if inSync < len(v.servers) {
+		return conditions.Working(emsv1.RollingOutReason, fmt.Sprintf("%d of %d servers are in sync with the plan", inSync, len(v.servers)))
+	}
+	return conditions.Done(emsv1.InSyncReason, fmt.Sprintf("all %d servers are in sync with the plan", len(v.servers)))
+}
+
+// pendingSource names a policy object that the plan does not reflect, or returns "".
+func pendingSource(v poolView) string {
+	if v.plan == nil {
+		return "PoolMitigationConfig"
+	}
+	rendered := map[string]int64{}
+	for _, s := range v.plan.Spec.Sources {
+		rendered[s.Kind+"/"+s.Name] = ptr.Deref(s.Generation, 0)
+	}
+	if rendered["PoolMitigationConfig/"+v.pool.Name] != v.pool.Generation {
+		return "PoolMitigationConfig"
+	}
+	for i := range v.configurations {
+		c := &v.configurations[i]
+		if rendered["MitigationConfiguration/"+c.Name] != c.Generation {
+			return fmt.Sprintf("MitigationConfiguration %q", c.Name)
+		}
+	}
+	if len(rendered) != len(v.configurations)+1 {
+		return "set of MitigationConfigurations"
+	}
+	return ""
+}
+
+// serverInSync reports whether the server has followed the plan of the given generation to the end.
+func serverInSync(server *emsv1.PoolServer, planGeneration int64) bool {
+	return server.Status.ObservedPlanGeneration == planGeneration &&
+		meta.IsStatusConditionTrue(server.Status.Conditions, emsv1.ReadyCondition)
+}
+
+// mitigationInPool counts the servers of a pool by where they stand with a planned mitigation.
+func mitigationInPool(planned *emsv1.PlannedMitigation, servers []emsv1.PoolServer) emsv1.PoolMitigationStatus {
+	out := emsv1.PoolMitigationStatus{
+		ID: planned.ID, Desired: planned.Desired, Reason: planned.Reason, Revision: planned.Revision,
+	}
+	var c counts
+	for i := range servers {
+		state, reason := serverState(&servers[i], planned.ID)
+		c.add(planned.Desired, state, reason)
+		if state == emsv1.StateFailed {
+			out.Failing = append(out.Failing, servers[i].Name)
+		}
+	}
+	slices.Sort(out.Failing)
+	if len(out.Failing) > maxFailing {
+		out.Failing = out.Failing[:maxFailing]
+	}
+	out.Servers = c.status()
+	return out
+}
+
+func serverState(server *emsv1.PoolServer, id emsv1.MitigationID) (emsv1.MitigationState, policy.Reason) {
+	for i := range server.Status.Mitigations {
+		if m := &server.Status.Mitigations[i]; m.ID == id {
+			return m.State, policy.Reason(m.Reason)
+		}
+	}
+	return "", ""
+}
+
+// counts are ServerCounts while they are being summed up.
+type counts struct {
+	total, applied, pending, failed, blocked, notApplicable, other int32
+}
+
+func (c *counts) add(desired emsv1.DesiredState, state emsv1.MitigationState, reason policy.Reason) {
+	c.total++
+	switch state {
+	case emsv1.StateApplied:
+		c.applied++
+	case emsv1.StateFailed:
+		c.failed++
+	case emsv1.StateNotApplicable:
+		c.notApplicable++
+	case emsv1.StateRemoved:
+		switch {
+		case desired == emsv1.DesiredApply:
+			c.pending++
+		case reason.Blocked():
+			c.blocked++
+		default:
+			c.other++
+		}
+	case emsv1.StateHeld, emsv1.StateAudited:
+		c.other++
+	case emsv1.StatePending:
+		c.pending++
+	default: // The server has not spoken of the mitigation yet.
+		c.pending++
+	}
+}
+
+func (c *counts) merge(s emsv1.ServerCounts) {
+	c.total += ptr.Deref(s.Total, 0)
+	c.applied += ptr.Deref(s.Applied, 0)
+	c.pending += ptr.Deref(s.Pending, 0)
+	c.failed += ptr.Deref(s.Failed, 0)
+	c.blocked += ptr.Deref(s.Blocked, 0)
+	c.notApplicable += ptr.Deref(s.NotApplicable, 0)
+	c.other += ptr.Deref(s.Other, 0)
+}
+
+func (c *counts) status() emsv1.ServerCounts {
+	return emsv1.ServerCounts{
+		Total: ptr.To(c.total), Applied: ptr.To(c.applied), Pending: ptr.To(c.pending), Failed: ptr.To(c.failed),
+		Blocked: ptr.To(c.blocked), NotApplicable: ptr.To(c.notApplicable), Other: ptr.To(c.other),
+	}
+}
+
+func poolSummary(mitigations []emsv1.PoolMitigationStatus, inSync, servers int) emsv1.PoolSummary {
+	var applied, blocked, failed []string
+	for _, m := range mitigations {
+		if ptr.Deref(m.Servers.Applied, 0) > 0 {
+			applied = append(applied, string(m.ID))
+		}
+		if policy.Reason(m.Reason).Blocked() {
+			blocked = append(blocked, string(m.ID))
+		}
+		if ptr.Deref(m.Servers.Failed, 0) > 0 {
+			failed = append(failed, string(m.ID))
+		}
+	}
+	return emsv1.PoolSummary{
+		InSync:  fmt.Sprintf("%d/%d", inSync, servers),
+		Applied: joinIDs(applied), Blocked: joinIDs(blocked), Failed: joinIDs(failed),
+	}
+}
+
+// maxSummary is the length that the API allows for a list of ids in a summary.
+const maxSummary = 512
+
+// joinIDs lists ids for a table column, cut with an ellipsis where the API's limit ends.
+func joinIDs(ids []string) string {
+	text := strings.Join(ids, ",")
+	if len(text) <= maxSummary {
+		return text
+	}
+	cut := strings.LastIndexByte(text[:maxSummary-len(",…")], ',')
+	return text[:cut] + ",…"
+}
+
+func firstFew(names []string) []string {
+	const few = 3
+	if len(names) <= few {
+		return names
+	}
+	return append(slices.Clone(names[:few]), "…")
+}

@@ -1,0 +1,329 @@
+package fleet
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	emsv1 "mitigation.dev/ems/api/v1alpha1"
+)
+
+// server is a PoolServer that has followed plan generation 3, with the given states in the order of ids M1, M2.
+func server(name string, ready bool, states ...emsv1.ServerMitigation) emsv1.PoolServer {
+	status := metav1.ConditionFalse
+	if ready {
+		status = metav1.ConditionTrue
+	}
+	return emsv1.PoolServer{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Status: emsv1.PoolServerStatus{
+			ObservedPlanGeneration: 3,
+			Conditions:             []metav1.Condition{{Type: emsv1.ReadyCondition, Status: status}},
+			Mitigations:            states,
+		},
+	}
+}
+
+func state(id emsv1.MitigationID, s emsv1.MitigationState, reason string) emsv1.ServerMitigation {
+	return emsv1.ServerMitigation{ID: id, State: s, Reason: reason}
+}
+
+func plan(entries ...emsv1.PlannedMitigation) *emsv1.MitigationPlan {
+	return &emsv1.MitigationPlan{
+		ObjectMeta: metav1.ObjectMeta{Generation: 3},
+		Spec: emsv1.MitigationPlanSpec{
+			Mitigations: entries,
+			Sources:     []emsv1.PlanSource{{Kind: "PoolMitigationConfig", Name: "frontends", Generation: ptr.To[int64](7)}},
+		},
+	}
+}
+
+func planned(id emsv1.MitigationID, desired emsv1.DesiredState, reason string) emsv1.PlannedMitigation {
+	return emsv1.PlannedMitigation{ID: id, Desired: desired, Reason: reason, Revision: 1}
+}
+
+// ready puts the summary conditions in one line: "Ready=False PlanPending, Reconciling=True PlanPending".
+func ready(conditions []metav1.Condition) string {
+	var parts []string
+	for _, kind := range []string{emsv1.ReadyCondition, emsv1.ReconcilingCondition, emsv1.StalledCondition} {
+		if c := meta.FindStatusCondition(conditions, kind); c != nil {
+			parts = append(parts, fmt.Sprintf("%s=%s %s", c.Type, c.Status, c.Reason))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func TestPoolStatus(t *testing.T) {
+	apply := planned("M1", emsv1.DesiredApply, "Enabled")
+	blocked := planned("M1", emsv1.DesiredRemove, "BlockedByPool")
+	tests := map[string]struct {
+		view        poolView
+		wantReady   string
+		wantSummary emsv1.PoolSummary
+	}{
+		"without a plan the pool waits for one": {
+			view:        poolView{},
+			wantReady:   "Ready=False PlanPending, Reconciling=True PlanPending",
+			wantSummary: emsv1.PoolSummary{InSync: "0/0"},
+		},
+		"a plan of an older policy is waited for": {
+			view: poolView{plan: &emsv1.MitigationPlan{Spec: emsv1.MitigationPlanSpec{
+				Sources: []emsv1.PlanSource{{Kind: "PoolMitigationConfig", Name: "frontends", Generation: ptr.To[int64](6)}}}}},
+			wantReady:   "Ready=False PlanPending, Reconciling=True PlanPending",
+			wantSummary: emsv1.PoolSummary{InSync: "0/0"},
+		},
+		"a configuration that the plan does not reflect is waited for": {
+			view: poolView{plan: plan(apply), configurations: []emsv1.MitigationConfiguration{
+				{ObjectMeta: metav1.ObjectMeta{Name: "global", Generation: 2}}}},
+			wantReady:   "Ready=False PlanPending, Reconciling=True PlanPending",
+			wantSummary: emsv1.PoolSummary{InSync: "0/0"},
+		},
+		"a configuration that cannot be understood needs a person": {
+			view:        poolView{plan: plan(apply), scopeErr: fmt.Errorf("spec.poolSelector: bad")},
+			wantReady:   "Ready=False InvalidSpec, Stalled=True InvalidSpec",
+			wantSummary: emsv1.PoolSummary{InSync: "0/0"},
+		},
+		"a pool without servers is ready": {
+			view:        poolView{plan: plan(apply)},
+			wantReady:   "Ready=True NoServers",
+			wantSummary: emsv1.PoolSummary{InSync: "0/0"},
+		},
+		"all servers applied it": {
+			view: poolView{plan: plan(apply), servers: []emsv1.PoolServer{
+				server("fe01", true, state("M1", emsv1.StateApplied, "Enabled")),
+				server("fe02", true, state("M1", emsv1.StateApplied, "Enabled"))}},
+			wantReady:   "Ready=True InSync",
+			wantSummary: emsv1.PoolSummary{InSync: "2/2", Applied: "M1"},
+		},
+		"one server has not reported": {
+			view: poolView{plan: plan(apply), servers: []emsv1.PoolServer{
+				server("fe01", true, state("M1", emsv1.StateApplied, "Enabled")), {ObjectMeta: metav1.ObjectMeta{Name: "fe02"}}}},
+			wantReady:   "Ready=False RollingOut, Reconciling=True RollingOut",
+			wantSummary: emsv1.PoolSummary{InSync: "1/2", Applied: "M1"},
+		},
+		"one server failed": {
+			view: poolView{plan: plan(apply), servers: []emsv1.PoolServer{
+				server("fe01", true, state("M1", emsv1.StateApplied, "Enabled")),
+				server("fe02", false, state("M1", emsv1.StateFailed, "SiteNotFound"))}},
+			wantReady:   "Ready=False ServersFailed, Stalled=True ServersFailed",
+			wantSummary: emsv1.PoolSummary{InSync: "1/2", Applied: "M1", Failed: "M1"},
+		},
+		"blocked and removed everywhere": {
+			view: poolView{plan: plan(blocked), servers: []emsv1.PoolServer{
+				server("fe01", true, state("M1", emsv1.StateRemoved, "BlockedByPool"))}},
+			wantReady:   "Ready=True InSync",
+			wantSummary: emsv1.PoolSummary{InSync: "1/1", Blocked: "M1"},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			tc.view.pool = &emsv1.PoolMitigationConfig{ObjectMeta: metav1.ObjectMeta{Name: "frontends", Generation: 7}}
+			status := poolStatus(tc.view)
+			if got := ready(status.Conditions); got != tc.wantReady {
+				t.Errorf("conditions = %s, want %s", got, tc.wantReady)
+			}
+			if diff := cmp.Diff(tc.wantSummary, status.Summary); diff != "" {
+				t.Errorf("summary differs (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestMitigationInPoolCountsEveryServerOnce(t *testing.T) {
+	servers := []emsv1.PoolServer{
+		server("fe01", true, state("M1", emsv1.StateApplied, "Enabled")),
+		server("fe02", false, state("M1", emsv1.StateFailed, "SiteNotFound")),
+		server("fe03", true, state("M1", emsv1.StateNotApplicable, "FixedByUpdate")),
+		server("fe04", true, state("M1", emsv1.StateAudited, "Audit")),
+		server("fe05", true, state("M1", emsv1.StateHeld, "MitigationsDisabled")),
+		server("fe06", true, state("M1", emsv1.StatePending, "AwaitingStage")),
+		server("fe07", true, state("M1", emsv1.StateRemoved, "BlockedByPool")),
+		server("fe08", true, state("M2", emsv1.StateApplied, "Enabled")),
+	}
+	entry := planned("M1", emsv1.DesiredApply, "Enabled")
+	got := mitigationInPool(&entry, servers)
+	want := emsv1.ServerCounts{
+		Total: ptr.To[int32](8), Applied: ptr.To[int32](1), Failed: ptr.To[int32](1), NotApplicable: ptr.To[int32](1),
+		// Removed, although the plan wants it by now, and silence both mean that the server is still on its way.
+		Pending: ptr.To[int32](3), Blocked: ptr.To[int32](0), Other: ptr.To[int32](2),
+	}
+	if diff := cmp.Diff(want, got.Servers); diff != "" {
+		t.Errorf("counts differ (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"fe02"}, got.Failing); diff != "" {
+		t.Errorf("failing servers differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestFailingServersAreNamedOnlyUpToTheLimit(t *testing.T) {
+	var servers []emsv1.PoolServer
+	for i := range 30 {
+		servers = append(servers, server(fmt.Sprintf("fe%02d", 29-i), false, state("M1", emsv1.StateFailed, "SiteNotFound")))
+	}
+	entry := planned("M1", emsv1.DesiredApply, "Enabled")
+	got := mitigationInPool(&entry, servers)
+	if len(got.Failing) != 20 || got.Failing[0] != "fe00" || got.Failing[19] != "fe19" {
+		t.Errorf("failing = %v, want the first 20 in order", got.Failing)
+	}
+}
+
+func TestMitigationStatus(t *testing.T) {
+	inPool := func(desired emsv1.DesiredState, reason string, revision int64, c counts) emsv1.PoolMitigationConfig {
+		return emsv1.PoolMitigationConfig{
+			ObjectMeta: metav1.ObjectMeta{Name: "frontends", Namespace: "vienna"},
+			Status: emsv1.PoolMitigationConfigStatus{Mitigations: []emsv1.PoolMitigationStatus{
+				{ID: "M1", Desired: desired, Reason: reason, Revision: revision, Servers: c.status()}}},
+		}
+	}
+	tests := map[string]struct {
+		pools       []emsv1.PoolMitigationConfig
+		wantReady   string
+		wantApplied string
+	}{
+		"no pools": {wantReady: "Ready=True NoPools", wantApplied: "0/0"},
+		"a pool that has not planned it": {
+			pools:     []emsv1.PoolMitigationConfig{{}},
+			wantReady: "Ready=False RollingOut, Reconciling=True RollingOut", wantApplied: "0/0",
+		},
+		"a pool that has planned an older revision": {
+			pools:     []emsv1.PoolMitigationConfig{inPool(emsv1.DesiredApply, "Enabled", 1, counts{total: 3, applied: 3})},
+			wantReady: "Ready=False RollingOut, Reconciling=True RollingOut", wantApplied: "3/3",
+		},
+		"on every server of two pools": {
+			pools: []emsv1.PoolMitigationConfig{
+				inPool(emsv1.DesiredApply, "Enabled", 2, counts{total: 3, applied: 3}),
+				inPool(emsv1.DesiredApply, "Enabled", 2, counts{total: 2, applied: 1, notApplicable: 1})},
+			wantReady: "Ready=True Applied", wantApplied: "4/4",
+		},
+		"on some servers": {
+			pools:     []emsv1.PoolMitigationConfig{inPool(emsv1.DesiredApply, "Enabled", 2, counts{total: 3, applied: 1, pending: 2})},
+			wantReady: "Ready=False RollingOut, Reconciling=True RollingOut", wantApplied: "1/3",
+		},
+		"failed on one server": {
+			pools:     []emsv1.PoolMitigationConfig{inPool(emsv1.DesiredApply, "Enabled", 2, counts{total: 3, applied: 2, failed: 1})},
+			wantReady: "Ready=False ServersFailed, Stalled=True ServersFailed", wantApplied: "2/3",
+		},
+		"blocked, and still on one server": {
+			pools:     []emsv1.PoolMitigationConfig{inPool(emsv1.DesiredRemove, "BlockedByPool", 2, counts{total: 3, applied: 1, blocked: 2})},
+			wantReady: "Ready=False RollingOut, Reconciling=True RollingOut", wantApplied: "1/0",
+		},
+		"blocked, and off every server": {
+			pools:     []emsv1.PoolMitigationConfig{inPool(emsv1.DesiredRemove, "BlockedByPool", 2, counts{total: 3, blocked: 3})},
+			wantReady: "Ready=True NotWanted", wantApplied: "0/0",
+		},
+		"held where it is": {
+			pools:     []emsv1.PoolMitigationConfig{inPool(emsv1.DesiredHold, "MitigationsDisabled", 2, counts{total: 3, applied: 2, other: 1})},
+			wantReady: "Ready=True Applied", wantApplied: "2/2",
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			m := &emsv1.Mitigation{Spec: emsv1.MitigationSpec{ID: "M1", Revision: 2, Actions: []emsv1.MitigationAction{
+				{Type: "UrlRewrite"}, {Type: "AppPool"}, {Type: "UrlRewrite"}}}}
+			status := mitigationStatus(m, tc.pools)
+			if got := ready(status.Conditions); got != tc.wantReady {
+				t.Errorf("conditions = %s, want %s", got, tc.wantReady)
+			}
+			if status.Applied != tc.wantApplied {
+				t.Errorf("applied = %s, want %s", status.Applied, tc.wantApplied)
+			}
+			if status.Types != "UrlRewrite,AppPool" {
+				t.Errorf("types = %s, want each kind once", status.Types)
+			}
+		})
+	}
+}
+
+func TestConfigurationStatus(t *testing.T) {
+	now := time.Date(2026, 5, 14, 16, 0, 0, 0, time.UTC)
+	expiry := metav1.NewTime(now.Add(time.Hour))
+	past := metav1.NewTime(now)
+	pools := []emsv1.PoolMitigationConfig{
+		{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "frontends", Labels: map[string]string{"site": "vienna"}}},
+		{ObjectMeta: metav1.ObjectMeta{Namespace: "b", Name: "frontends"}},
+	}
+	rendered := &emsv1.MitigationPlan{Spec: emsv1.MitigationPlanSpec{Sources: []emsv1.PlanSource{
+		{Kind: "MitigationConfiguration", Name: "vienna", Generation: ptr.To[int64](2)}}}}
+	tests := map[string]struct {
+		selector    *metav1.LabelSelector
+		plans       map[string]*emsv1.MitigationPlan
+		wantReady   string
+		wantPools   *int32
+		wantBlocked string
+	}{
+		"in effect in the one pool in scope": {
+			selector:  &metav1.LabelSelector{MatchLabels: map[string]string{"site": "vienna"}},
+			plans:     map[string]*emsv1.MitigationPlan{"a/frontends": rendered},
+			wantReady: "Ready=True InEffect", wantPools: ptr.To[int32](1), wantBlocked: "M1",
+		},
+		"a plan of another generation is waited for": {
+			selector:  &metav1.LabelSelector{MatchLabels: map[string]string{"site": "vienna"}},
+			plans:     map[string]*emsv1.MitigationPlan{"a/frontends": {}},
+			wantReady: "Ready=False PlanPending, Reconciling=True PlanPending", wantPools: ptr.To[int32](1), wantBlocked: "M1",
+		},
+		"the organisation's configuration waits for every pool": {
+			plans:     map[string]*emsv1.MitigationPlan{"a/frontends": rendered},
+			wantReady: "Ready=False PlanPending, Reconciling=True PlanPending", wantPools: ptr.To[int32](2), wantBlocked: "M1",
+		},
+		"a selector that cannot be used needs a person": {
+			selector:  &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "site", Operator: "Near"}}},
+			wantReady: "Ready=False InvalidSpec, Stalled=True InvalidSpec", wantBlocked: "M1",
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := &emsv1.MitigationConfiguration{
+				ObjectMeta: metav1.ObjectMeta{Name: "vienna", Generation: 2},
+				Spec: emsv1.MitigationConfigurationSpec{PoolSelector: tc.selector, Blocked: []emsv1.Exception{
+					{ID: "M1", ExpiryTime: &expiry}, {ID: "M2", ExpiryTime: &past}}},
+			}
+			status, next := configurationStatus(c, pools, tc.plans, now)
+			if got := ready(status.Conditions); got != tc.wantReady {
+				t.Errorf("conditions = %s, want %s", got, tc.wantReady)
+			}
+			if diff := cmp.Diff(tc.wantPools, status.Pools); diff != "" {
+				t.Errorf("pools differ (-want +got):\n%s", diff)
+			}
+			if status.Blocked != tc.wantBlocked {
+				t.Errorf("blocked = %q, want only what counts now, %q", status.Blocked, tc.wantBlocked)
+			}
+			if !next.Equal(expiry.Time) {
+				t.Errorf("next look at %v, want at the expiry, %v", next, expiry.Time)
+			}
+		})
+	}
+}
+
+func TestJoinIDsStaysWithinTheAPI(t *testing.T) {
+	var many []string
+	for i := range 512 {
+		many = append(many, fmt.Sprintf("M%d", i))
+	}
+	got := joinIDs(many)
+	if len(got) > 512 || !strings.HasSuffix(got, ",…") || !strings.HasPrefix(got, "M0,M1,") {
+		t.Errorf("joinIDs = %d bytes, %q", len(got), got)
+	}
+}
+
+func BenchmarkPoolStatusOf1000Servers(b *testing.B) {
+	var servers []emsv1.PoolServer
+	for i := range 1000 {
+		servers = append(servers, server(fmt.Sprintf("fe%04d", i), true,
+			state("M1", emsv1.StateApplied, "Enabled"), state("M2", emsv1.StateNotApplicable, "FixedByUpdate")))
+	}
+	view := poolView{
+		pool:    &emsv1.PoolMitigationConfig{ObjectMeta: metav1.ObjectMeta{Name: "frontends", Generation: 7}},
+		plan:    plan(planned("M1", emsv1.DesiredApply, "Enabled"), planned("M2", emsv1.DesiredApply, "Enabled")),
+		servers: servers,
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		poolStatus(view)
+	}
+}

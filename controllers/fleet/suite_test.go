@@ -1,0 +1,24 @@
+package fleet_test
+
+import (
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+
+	"mitigation.dev/ems/test/testenv"
+)
+
+var env *testenv.Environment
+
+func TestFleet(t *testing.T) {
+	RegisterFailHandler(Fail)
+	SetDefaultEventuallyTimeout(20 * time.Second)
+	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
+	RunSpecs(t, "Fleet suite")
+}
+
+var _ = BeforeSuite(func() { env = testenv.Start() })
+
+var _ = AfterSuite(func() { env.Stop() })

@@ -1,0 +1,61 @@
+package controllers
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/controllers/feed"
+	"mitigation.dev/ems/controllers/fleet"
+	"mitigation.dev/ems/controllers/rollout"
+)
+
+// Options are what the reconcilers need to know beside the manager.
+type Options struct {
+	// Namespace is the manager's own; ConfigMaps of feeds are read from it.
+	Namespace string
+}
+
+// Scheme returns a scheme with the built-in kinds and those of EMS.
+func Scheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(scheme))
+	utilruntime.Must(emsv1.AddToScheme(scheme))
+	return scheme
+}
+
+// CacheOptions keeps the manager's caches small: no managed fields, and no documents, which are read once and large.
+func CacheOptions() cache.Options {
+	return cache.Options{DefaultTransform: cache.TransformStripManagedFields()}
+}
+
+// ClientOptions reads bundles past the cache.
+func ClientOptions() client.Options {
+	return client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&emsv1.MitigationBundle{}}}}
+}
+
+// Setup registers all reconcilers with the manager.
+func Setup(mgr ctrl.Manager, options Options) error {
+	feeds := &feed.Reconciler{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: options.Namespace,
+		Recorder: mgr.GetEventRecorder("ems-feed"), Clock: clock.RealClock{},
+	}
+	if err := feeds.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the feed controller: %w", err)
+	}
+	plans := &rollout.Reconciler{Client: mgr.GetClient(), Clock: clock.RealClock{}}
+	if err := plans.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the rollout controller: %w", err)
+	}
+	if err := fleet.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the fleet controllers: %w", err)
+	}
+	return nil
+}
