@@ -56,7 +56,7 @@ func fetchReason(err error) string {
 		return emsv1.UnexpectedEncodingReason
 	case fetch.TooLarge:
 		return emsv1.DocumentTooLargeReason
-	case fetch.Unreachable:
+	case fetch.Unreachable, fetch.Canceled:
 		return emsv1.UnreachableReason
 	}
 	return emsv1.UnreachableReason

@@ -68,6 +68,9 @@ func readURL(ctx context.Context, feed *emsv1.MitigationFeed) (*answer, error) {
 		}
 	}
 	response, err := fetch.Get(ctx, request)
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("read feed: %w", ctx.Err())
+	}
 	if err != nil {
 		return nil, failed(fetchReason(err), err)
 	}
