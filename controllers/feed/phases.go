@@ -15,7 +15,6 @@ import (
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/conditions"
 	"mitigation.dev/ems/internal/replay"
-	"mitigation.dev/ems/internal/trust"
 )
 
 // poll reads the feed and takes its document in.
@@ -49,7 +48,7 @@ func (r *Reconciler) tryPoll(ctx context.Context, feed *emsv1.MitigationFeed, no
 	if err != nil {
 		return conditions.Outcome{}, err
 	}
-	acceptUndated := feed.Spec.Trust.UndatedDocuments == emsv1.UndatedDocuments(trust.AcceptUndated)
+	acceptUndated := trustPolicy(feed.Spec.Trust).AcceptsUndated()
 	if err := replay.Check(seen(feed), document.candidate(), acceptUndated, now); err != nil {
 		return conditions.Outcome{}, failed(replayReason(err), err)
 	}
