@@ -90,6 +90,8 @@ const (
 const (
 	// IDTakenReason says that another feed already provides a mitigation of this id.
 	IDTakenReason = "IDTaken"
+	// NotRepresentableReason says that the API server does not take the Config as a Mitigation; the message says why.
+	NotRepresentableReason = "NotRepresentable"
 )
 
 // Reasons of the Ready condition of a Mitigation.

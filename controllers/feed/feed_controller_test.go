@@ -97,7 +97,7 @@ var _ = Describe("The feed controller", func() {
 		start  func(ctx context.Context) (stop func())
 	)
 
-	BeforeEach(func(ctx SpecContext) {
+	BeforeEach(func() {
 		var err error
 		keys, err = pki.New(time.Now())
 		Expect(err).NotTo(HaveOccurred())

@@ -19,9 +19,6 @@ import (
 // spareBundles is how many bundles of a feed are kept beside those in use, for agents that are about to fetch one.
 const spareBundles = 2
 
-// notRepresentableReason refuses a Config that the API server does not take as a Mitigation.
-const notRepresentableReason = "NotRepresentable"
-
 // storeBundle creates the bundle of the document if it is not there, and returns its name.
 func (r *Reconciler) storeBundle(ctx context.Context, feed *emsv1.MitigationFeed, d *document) (string, error) {
 	bundle := &emsv1.MitigationBundle{
@@ -93,7 +90,7 @@ func (r *Reconciler) writeMitigation(ctx context.Context, current, want *emsv1.M
 	}
 	if apierrors.IsInvalid(err) {
 		return &emsv1.RefusedConfig{
-			ID: string(want.Spec.ID), Reason: notRepresentableReason, Message: conditions.Truncate(err.Error()),
+			ID: string(want.Spec.ID), Reason: emsv1.NotRepresentableReason, Message: conditions.Truncate(err.Error()),
 		}, nil
 	}
 	if err != nil {
@@ -151,7 +148,7 @@ func (r *Reconciler) deleteOldBundles(ctx context.Context, feed *emsv1.Mitigatio
 		return b.CreationTimestamp.Compare(a.CreationTimestamp.Time)
 	})
 	for i := spareBundles; i < len(old); i++ {
-		if err := r.Client.Delete(ctx, &old[i]); client.IgnoreNotFound(err) != nil {
+		if err := client.IgnoreNotFound(r.Client.Delete(ctx, &old[i])); err != nil {
 			return fmt.Errorf("delete MitigationBundle %q: %w", old[i].Name, err)
 		}
 	}

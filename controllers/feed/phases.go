@@ -9,7 +9,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
@@ -22,7 +21,7 @@ func (r *Reconciler) poll(ctx context.Context, feed *emsv1.MitigationFeed, now t
 	outcome, err := r.tryPoll(ctx, feed, now)
 	if f := (*failure)(nil); errors.As(err, &f) {
 		ctrl.LoggerFrom(ctx).Info("Polling failed", "reason", f.reason, "cause", f.Error())
-		feed.Status.Failures = ptr.To(failures(feed) + 1)
+		feed.Status.Failures = new(failures(feed) + 1)
 		outcome, err = f.outcome(), nil
 	} else if err == nil {
 		feed.Status.Failures = nil
@@ -41,7 +40,7 @@ func (r *Reconciler) tryPoll(ctx context.Context, feed *emsv1.MitigationFeed, no
 		return conditions.Outcome{}, err
 	}
 	if got.notModified {
-		feed.Status.LastReadTime = ptr.To(metav1.NewTime(now))
+		feed.Status.LastReadTime = new(metav1.NewTime(now))
 		return r.fromBundle(ctx, feed, now)
 	}
 	document, err := verify(got.body, feed, now)
@@ -73,7 +72,7 @@ func (r *Reconciler) accept(ctx context.Context, feed *emsv1.MitigationFeed, d *
 	}
 	status.HighestSequence = max(status.HighestSequence, d.Sequence)
 	status.ETag = eTag
-	status.LastReadTime = ptr.To(metav1.NewTime(now))
+	status.LastReadTime = new(metav1.NewTime(now))
 	count(feed, d, refused)
 	if err := r.deleteOldBundles(ctx, feed); err != nil {
 		return conditions.Outcome{}, err

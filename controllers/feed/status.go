@@ -2,6 +2,7 @@ package feed
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -17,7 +18,7 @@ func failures(feed *emsv1.MitigationFeed) int32 { return ptr.Deref(feed.Status.F
 // finish writes the conditions, in one place, from what has been found out.
 func (r *Reconciler) finish(feed *emsv1.MitigationFeed, outcome conditions.Outcome, now time.Time) {
 	status := &feed.Status
-	status.ObservedGeneration = ptr.To(feed.Generation)
+	status.ObservedGeneration = new(feed.Generation)
 	conditions.Set(&status.Conditions, feed.Generation, outcome)
 	if fresh := freshness(feed, now); fresh != nil {
 		meta.SetStatusCondition(&status.Conditions, *fresh)
@@ -34,7 +35,7 @@ func describe(d *document, bundleName string, now time.Time) emsv1.AcceptedDocum
 		BundleName: bundleName, Digest: d.digest, Version: d.Version,
 		Publisher: d.Publisher, Sequence: d.Sequence, Signer: signer,
 		IssuedTime: optionalTime(d.Issued), ExpiryTime: optionalTime(d.Expires),
-		SignedTime: optionalTime(d.signed.SignedAt), AcceptedTime: ptr.To(metav1.NewTime(now)),
+		SignedTime: optionalTime(d.signed.SignedAt), AcceptedTime: new(metav1.NewTime(now)),
 	}
 }
 
@@ -48,8 +49,8 @@ func count(feed *emsv1.MitigationFeed, d *document, refusedHere []emsv1.RefusedC
 		}
 		refused = append(refused, emsv1.RefusedConfig{ID: id, Reason: c.Reason, Message: conditions.Truncate(c.Message)})
 	}
-	feed.Status.Refused = append(refused, refusedHere...)
-	feed.Status.Mitigations = ptr.To(int32(len(d.Configs) - len(refusedHere))) //nolint:gosec // a document has at most 256 Configs
+	feed.Status.Refused = slices.Concat(refused, refusedHere)
+	feed.Status.Mitigations = new(int32(len(d.Configs) - len(refusedHere))) //nolint:gosec // a document has at most 256 Configs
 }
 
 func acceptedOutcome(feed *emsv1.MitigationFeed) conditions.Outcome {

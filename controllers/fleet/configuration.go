@@ -20,7 +20,7 @@ func configurationStatus(
 ) (emsv1.MitigationConfigurationStatus, time.Time) {
 	status := emsv1.MitigationConfigurationStatus{
 		Conditions:         slices.Clone(c.Status.Conditions),
-		ObservedGeneration: ptr.To(c.Generation),
+		ObservedGeneration: new(c.Generation),
 	}
 	var blocked []string
 	var next time.Time
@@ -51,7 +51,7 @@ func configurationStatus(
 			pending++
 		}
 	}
-	status.Pools = ptr.To(inScope)
+	status.Pools = new(inScope)
 	outcome := conditions.Done(emsv1.InEffectReason, fmt.Sprintf("the plans of all %d pools in scope reflect it", inScope))
 	if pending > 0 {
 		outcome = conditions.Working(emsv1.PlanPendingReason, fmt.Sprintf("the plans of %d of %d pools in scope do not reflect it yet", pending, inScope))

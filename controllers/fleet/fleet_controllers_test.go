@@ -8,7 +8,6 @@ import (
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -28,7 +27,7 @@ func report(ctx context.Context, server *emsv1.PoolServer, outcome conditions.Ou
 		plan := &emsv1.MitigationPlan{}
 		g.Expect(env.Client.Get(ctx, client.ObjectKey{Namespace: server.Namespace, Name: server.Spec.PoolName}, plan)).To(Succeed())
 		g.Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(server), server)).To(Succeed())
-		server.Status.ObservedGeneration = ptr.To(server.Generation)
+		server.Status.ObservedGeneration = new(server.Generation)
 		server.Status.ObservedPlanGeneration = plan.Generation
 		server.Status.Mitigations = []emsv1.ServerMitigation{state}
 		conditions.Set(&server.Status.Conditions, server.Generation, outcome)

@@ -67,12 +67,12 @@ func mitigationStatus(m *emsv1.Mitigation, pools []emsv1.PoolMitigationConfig) e
 	t := totals(m, pools)
 	status := emsv1.MitigationStatus{
 		Conditions:         slices.Clone(m.Status.Conditions),
-		ObservedGeneration: ptr.To(m.Generation),
+		ObservedGeneration: new(m.Generation),
 		Types:              actionTypes(m.Spec.Actions),
 		Applied:            fmt.Sprintf("%d/%d", t.applied, t.wanted),
 		Servers:            t.status(),
-		Pools:              ptr.To(t.pools),
-		BlockedPools:       ptr.To(t.blockedPools),
+		Pools:              new(t.pools),
+		BlockedPools:       new(t.blockedPools),
 	}
 	conditions.Set(&status.Conditions, m.Generation, t.outcome(len(pools)))
 	return status

@@ -32,8 +32,8 @@ type poolView struct {
 func poolStatus(v poolView) emsv1.PoolMitigationConfigStatus {
 	status := emsv1.PoolMitigationConfigStatus{
 		Conditions:         slices.Clone(v.pool.Status.Conditions),
-		ObservedGeneration: ptr.To(v.pool.Generation),
-		Servers:            ptr.To(int32(len(v.servers))), //nolint:gosec // a pool has at most some thousand servers
+		ObservedGeneration: new(v.pool.Generation),
+		Servers:            new(int32(len(v.servers))), //nolint:gosec // a pool has at most some thousand servers
 	}
 	inSync := 0
 	for i := range v.servers {
@@ -182,8 +182,8 @@ func (c *counts) merge(s emsv1.ServerCounts) {
 
 func (c *counts) status() emsv1.ServerCounts {
 	return emsv1.ServerCounts{
-		Total: ptr.To(c.total), Applied: ptr.To(c.applied), Pending: ptr.To(c.pending), Failed: ptr.To(c.failed),
-		Blocked: ptr.To(c.blocked), NotApplicable: ptr.To(c.notApplicable), Other: ptr.To(c.other),
+		Total: new(c.total), Applied: new(c.applied), Pending: new(c.pending), Failed: new(c.failed),
+		Blocked: new(c.blocked), NotApplicable: new(c.notApplicable), Other: new(c.other),
 	}
 }
 

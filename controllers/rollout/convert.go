@@ -3,8 +3,6 @@ package rollout
 import (
 	"time"
 
-	"k8s.io/utils/ptr"
-
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/policy"
 	"mitigation.dev/ems/internal/rollout"
@@ -64,14 +62,14 @@ func render(pool *emsv1.PoolMitigationConfig, configurations []emsv1.MitigationC
 	spec := emsv1.MitigationPlanSpec{
 		Mode: pool.Spec.GetMode(),
 		Sources: []emsv1.PlanSource{{
-			Kind: "PoolMitigationConfig", Name: pool.Name, Generation: ptr.To(pool.Generation),
+			Kind: "PoolMitigationConfig", Name: pool.Name, Generation: new(pool.Generation),
 		}},
 	}
 	for i := range configurations {
 		c := &configurations[i]
 		spec.FixedBuilds = append(spec.FixedBuilds, c.Spec.FixedBuilds...)
 		spec.Sources = append(spec.Sources, emsv1.PlanSource{
-			Kind: "MitigationConfiguration", Name: c.Name, Generation: ptr.To(c.Generation),
+			Kind: "MitigationConfiguration", Name: c.Name, Generation: new(c.Generation),
 		})
 	}
 	for _, e := range plan.Entries {
@@ -80,7 +78,7 @@ func render(pool *emsv1.PoolMitigationConfig, configurations []emsv1.MitigationC
 			Reason: string(e.Reason), Message: e.Message,
 			Revision: e.Revision, FeedName: e.FeedName,
 			BundleName: e.BundleName, DocumentDigest: e.DocumentDigest,
-			Release: emsv1.Release{ServerNames: e.Release.ServerNames, Below: ptr.To(e.Release.Below)},
+			Release: emsv1.Release{ServerNames: e.Release.ServerNames, Below: new(e.Release.Below)},
 		}
 		for _, action := range e.BlockedActions {
 			planned.BlockedActions = append(planned.BlockedActions, emsv1.MitigationID(action))

@@ -58,9 +58,9 @@ func TestSetFollowsKstatusFromEveryOutcomeToEveryOther(t *testing.T) {
 
 func TestTruncateCutsAtACharacter(t *testing.T) {
 	tests := map[string]struct{ message, want string }{
-		"a short message stays":                     {message: "short", want: "short"},
-		"a message of exactly the limit stays":      {message: strings.Repeat("a", 1024), want: strings.Repeat("a", 1024)},
-		"a longer one ends with an ellipsis":        {message: strings.Repeat("a", 1025), want: strings.Repeat("a", 1021) + "…"},
+		"a short message stays":                    {message: "short", want: "short"},
+		"a message of exactly the limit stays":     {message: strings.Repeat("a", 1024), want: strings.Repeat("a", 1024)},
+		"a longer one ends with an ellipsis":       {message: strings.Repeat("a", 1025), want: strings.Repeat("a", 1021) + "…"},
 		"a character across the limit is left out": {message: strings.Repeat("ü", 600), want: strings.Repeat("ü", 510) + "…"},
 	}
 	for name, tc := range tests {

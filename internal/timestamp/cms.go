@@ -101,14 +101,14 @@ func parse(token []byte) (*parsed, error) {
 		return nil, err
 	}
 	var outer contentInfo
-	if err := unmarshalAll(der, &outer, "ContentInfo", ""); err != nil {
+	if err := unmarshalAll(der, &outer, "ContentInfo"); err != nil {
 		return nil, err
 	}
 	if !outer.ContentType.Equal(oidSignedData) {
 		return nil, fmt.Errorf("token: content type %s: not SignedData", outer.ContentType)
 	}
 	var data signedData
-	if err := unmarshalAll(outer.Content.Bytes, &data, "SignedData", ""); err != nil {
+	if err := unmarshalAll(outer.Content.Bytes, &data, "SignedData"); err != nil {
 		return nil, err
 	}
 	if !data.Encapsulated.ContentType.Equal(oidTSTInfo) {
@@ -118,7 +118,7 @@ func parse(token []byte) (*parsed, error) {
 		return nil, fmt.Errorf("token: %d signers: want exactly one", len(data.SignerInfos))
 	}
 	p := &parsed{content: data.Encapsulated.Content, signer: data.SignerInfos[0]}
-	if err := unmarshalAll(p.content, &p.info, "TSTInfo", ""); err != nil {
+	if err := unmarshalAll(p.content, &p.info, "TSTInfo"); err != nil {
 		return nil, err
 	}
 	if p.info.Version != 1 {
@@ -192,12 +192,12 @@ func (p *parsed) parseAttributes() error {
 	return nil
 }
 
-func (p *parsed) attribute(oid asn1.ObjectIdentifier, target any, params string) (found bool, err error) {
+func (p *parsed) attribute(oid asn1.ObjectIdentifier, target any) (found bool, err error) {
 	value, ok := p.attributes[oid.String()]
 	if !ok {
 		return false, nil
 	}
-	return true, unmarshalAll(value, target, "signed attribute "+oid.String(), params)
+	return true, unmarshalAll(value, target, "signed attribute "+oid.String())
 }
 
 // hashOf maps a digest algorithm to a hash of the profile. SHA-1 and MD5 are not known here.
@@ -214,8 +214,8 @@ func hashOf(algorithm pkix.AlgorithmIdentifier) (crypto.Hash, error) {
 	return 0, fmt.Errorf("digest algorithm %s: want SHA-256, SHA-384 or SHA-512", algorithm.Algorithm)
 }
 
-func unmarshalAll(der []byte, target any, what, params string) error {
-	rest, err := asn1.UnmarshalWithParams(der, target, params)
+func unmarshalAll(der []byte, target any, what string) error {
+	rest, err := asn1.Unmarshal(der, target)
 	if err != nil {
 		return fmt.Errorf("token: %s: %w", what, err)
 	}

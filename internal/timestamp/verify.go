@@ -3,8 +3,8 @@ package timestamp
 import (
 	"bytes"
 	"crypto"
-	"crypto/sha1" // signing-certificate of RFC 2634 names the certificate by SHA-1; it only picks among certificates that are verified otherwise
-	_ "crypto/sha256"
+	"crypto/sha1"     // signing-certificate of RFC 2634 names the certificate by SHA-1; it only picks among certificates that are verified otherwise
+	_ "crypto/sha256" // the digests of the profile register themselves
 	_ "crypto/sha512"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -117,7 +117,7 @@ func signerMatcher(id asn1.RawValue) (func(*x509.Certificate) bool, error) {
 	switch {
 	case id.Class == asn1.ClassUniversal && id.Tag == asn1.TagSequence:
 		var is issuerAndSerial
-		if err := unmarshalAll(id.FullBytes, &is, "signer identifier", ""); err != nil {
+		if err := unmarshalAll(id.FullBytes, &is, "signer identifier"); err != nil {
 			return nil, err
 		}
 		return func(c *x509.Certificate) bool {
@@ -144,11 +144,11 @@ func (p *parsed) judgeSigningCertificate(c *x509.Certificate) error {
 		Certificates []asn1.RawValue
 		Policies     asn1.RawValue `asn1:"optional"`
 	}
-	hasV1, err := p.attribute(oidSigningCertificate, &v1, "")
+	hasV1, err := p.attribute(oidSigningCertificate, &v1)
 	if err != nil {
 		return err
 	}
-	hasV2, err := p.attribute(oidSigningCertificateV2, &v2, "")
+	hasV2, err := p.attribute(oidSigningCertificateV2, &v2)
 	if err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func certificateID(raw asn1.RawValue) (crypto.Hash, []byte, error) {
 	rest, err := asn1.Unmarshal(rest, &value)
 	if err == nil && value.Class == asn1.ClassUniversal && value.Tag == asn1.TagSequence {
 		var algorithm pkix.AlgorithmIdentifier
-		if err := unmarshalAll(value.FullBytes, &algorithm, "signing-certificate attribute", ""); err != nil {
+		if err := unmarshalAll(value.FullBytes, &algorithm, "signing-certificate attribute"); err != nil {
 			return 0, nil, err
 		}
 		if hash, err = hashOf(algorithm); err != nil {
@@ -221,7 +221,7 @@ func judgeCertificate(c *x509.Certificate) error {
 // (RFC 5652, section 5.4).
 func (p *parsed) judgeSignature(signer *x509.Certificate) error {
 	var contentType asn1.ObjectIdentifier
-	if found, err := p.attribute(oidContentType, &contentType, ""); err != nil {
+	if found, err := p.attribute(oidContentType, &contentType); err != nil {
 		return err
 	} else if !found || !contentType.Equal(oidTSTInfo) {
 		return fmt.Errorf("token: content-type attribute: not a time-stamp: %w", ErrSignature)
@@ -231,7 +231,7 @@ func (p *parsed) judgeSignature(signer *x509.Certificate) error {
 		return fmt.Errorf("token: signer: %w", err)
 	}
 	var digest []byte
-	if found, err := p.attribute(oidMessageDigest, &digest, ""); err != nil {
+	if found, err := p.attribute(oidMessageDigest, &digest); err != nil {
 		return err
 	} else if !found || !bytes.Equal(digest, sum(hash, p.content)) {
 		return fmt.Errorf("token: message-digest attribute: not that of the content: %w", ErrSignature)

@@ -35,6 +35,8 @@ func TestAttacksOnTheDocument(t *testing.T) {
 	config := cut(genuine, "<Config", "</Config>")
 	digestValue := cut(genuine, "<DigestValue>", "</DigestValue>")
 	root := cut(genuine, "<EOCS", ">")
+	prolog, _, _ := strings.Cut(genuine, "<EOCS")
+	fromRoot := strings.TrimPrefix(genuine, prolog)
 	bare := strings.Replace(genuine[strings.Index(genuine, "<EOCS"):strings.Index(genuine, "</EOCS>")+len("</EOCS>")], signature, "", 1)
 	cases := map[string]struct {
 		old, replacement string
@@ -43,8 +45,8 @@ func TestAttacksOnTheDocument(t *testing.T) {
 		// Signature wrapping: the signed root moves, other content takes its place.
 		"XSW: the signed root inside Object":           {signature + "</EOCS>", strings.Replace(signature, "</Signature>", "<Object>"+bare+"</Object></Signature>", 1) + evil + "</EOCS>", xmlsig.ClassShape},
 		"XSW: the signed root as sibling of Signature": {config, evil + bare, xmlsig.ClassShape},
-		"XSW: a wrapper around the signed root":        {genuine, "<EOCS version='1.1'>" + evil + genuine[strings.Index(genuine, "<EOCS"):] + "</EOCS>", xmlsig.ClassShape},
-		"XSW: a wrapper around root and Signature":     {genuine, "<EOCS version='1.1' ID='other'>" + evil + strings.TrimSuffix(genuine[strings.Index(genuine, "<EOCS"):], "\r\n<!-- behind -->\r\n") + "</EOCS>", xmlsig.ClassShape},
+		"XSW: a wrapper around the signed root":        {genuine, "<EOCS version='1.1'>" + evil + fromRoot + "</EOCS>", xmlsig.ClassShape},
+		"XSW: a wrapper around root and Signature":     {genuine, "<EOCS version='1.1' ID='other'>" + evil + strings.TrimSuffix(fromRoot, "\r\n<!-- behind -->\r\n") + "</EOCS>", xmlsig.ClassShape},
 		"XSW: Signature moved down":                    {config + "\r\n" + signature, "<Config>" + signature + "</Config>", xmlsig.ClassShape},
 		"XSW: Signature outside, signed copy inside":   {config, bare, xmlsig.ClassShape},
 		"XSW: Signature as root":                       {genuine, strings.Replace(signature, "</Signature>", "<Object>"+bare+"</Object></Signature>", 1), xmlsig.ClassShape},

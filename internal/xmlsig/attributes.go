@@ -3,6 +3,7 @@ package xmlsig
 import (
 	"bytes"
 	"encoding/xml"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -82,10 +83,8 @@ func (s *scanner) attributes(t xml.StartElement) error {
 				return err
 			}
 		}
-		for _, other := range expanded {
-			if other == name {
-				return s.refuse(ClassMalformed, subject, "attribute %s is repeated", shorten(qualified(a.Name)))
-			}
+		if slices.Contains(expanded, name) {
+			return s.refuse(ClassMalformed, subject, "attribute %s is repeated", shorten(qualified(a.Name)))
 		}
 		expanded = append(expanded, name)
 	}

@@ -25,10 +25,10 @@ func FuzzVerify(f *testing.F) {
 	for _, document := range []string{content, contentWithNamespaces} {
 		add(document, nil)
 		add(document, func(o *xmlsig.SignOptions) {
-			o.SignedInfoMethod, o.Transform = xmlsig.InclusiveC14N, pointer(xmlsig.InclusiveC14N)
+			o.SignedInfoMethod, o.Transform = xmlsig.InclusiveC14N, new(xmlsig.InclusiveC14N)
 		})
 		add(document, func(o *xmlsig.SignOptions) {
-			o.Transform, o.ReferenceID, o.Prefix = pointer(xmlsig.ImplicitC14N), true, "ds"
+			o.Transform, o.ReferenceID, o.Prefix = new(xmlsig.ImplicitC14N), true, "ds"
 			o.Timestamper = func(value []byte) ([]byte, error) { return p.TSA.Timestamp(value, now) }
 		})
 	}

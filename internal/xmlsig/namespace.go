@@ -3,6 +3,7 @@ package xmlsig
 import (
 	"encoding/xml"
 	"regexp"
+	"slices"
 )
 
 const (
@@ -39,8 +40,8 @@ func (s scopeStack) lookup(prefix string) (string, bool) {
 	if prefix == prefixXML {
 		return namespaceXML, true
 	}
-	for i := len(s) - 1; i >= 0; i-- {
-		for _, b := range s[i].declared {
+	for _, v := range slices.Backward(s) {
+		for _, b := range v.declared {
 			if b.prefix == prefix {
 				return b.uri, true
 			}
@@ -51,8 +52,8 @@ func (s scopeStack) lookup(prefix string) (string, bool) {
 
 // lookupRendered is lookup over what exclusive canonicalisation has written so far.
 func (s scopeStack) lookupRendered(prefix string) (string, bool) {
-	for i := len(s) - 1; i >= 0; i-- {
-		for _, b := range s[i].rendered {
+	for _, v := range slices.Backward(s) {
+		for _, b := range v.rendered {
 			if b.prefix == prefix {
 				return b.uri, true
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -91,8 +92,7 @@ func (s *scanner) refuse(class Class, subject, format string, args ...any) *Erro
 func (s *scanner) syntax(err error) *Error {
 	e := &Error{Class: ClassMalformed, Subject: "document", Reason: "not well-formed"}
 	e.Line, e.Column = position(s.source, s.end)
-	var syntax *xml.SyntaxError
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[*xml.SyntaxError](err); ok {
 		e.Reason = syntax.Msg // without the line, which stands in front already
 	} else {
 		e.Err = err
@@ -234,7 +234,7 @@ func (s *scanner) finish() (*scan, error) {
 	}
 	s.result.document = s.source
 	if s.normalised != nil {
-		s.result.document = append(s.normalised, s.source[s.copied:]...)
+		s.result.document = slices.Concat(s.normalised, s.source[s.copied:])
 	}
 	return &s.result, nil
 }

@@ -94,7 +94,7 @@ func TestAcceptedVariants(t *testing.T) {
 		"a prefix and C14N 1.0": {
 			document: contentWithNamespaces,
 			options: func(o *xmlsig.SignOptions) {
-				o.Prefix, o.SignedInfoMethod, o.Transform = "ds", xmlsig.InclusiveC14N, pointer(xmlsig.ImplicitC14N)
+				o.Prefix, o.SignedInfoMethod, o.Transform = "ds", xmlsig.InclusiveC14N, new(xmlsig.ImplicitC14N)
 			},
 		},
 		"an empty-element root":  {document: `<EOCS version="1.1"/>`},

@@ -66,7 +66,7 @@ var _ = Describe("Manifests in the documents", func() {
 })
 
 // yamlBlock is a block of YAML in a document.
-var yamlBlock = regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$")
+var yamlBlock = regexp.MustCompile("(?ms)^```yaml\n(.*?)\n```$")
 
 // manifestsIn returns the blocks of a document that are whole manifests of ours; excerpts have no apiVersion.
 func manifestsIn(document []byte) [][]byte {

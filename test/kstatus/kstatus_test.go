@@ -213,7 +213,7 @@ func TestOf(t *testing.T) {
 		},
 		"what is being deleted is terminating, ready or not": {
 			conditions: []metav1.Condition{condition("Ready", "True")},
-			change:     func(f *emsv1.MitigationFeed) { f.DeletionTimestamp = ptr.To(metav1.Now()) },
+			change:     func(f *emsv1.MitigationFeed) { f.DeletionTimestamp = new(metav1.Now()) },
 			want:       kstatus.Terminating,
 		},
 		"no status at all is current, which is why Ready has to be there at the first visit": {
