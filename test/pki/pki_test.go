@@ -1,6 +1,7 @@
 package pki_test
 
 import (
+	"bytes"
 	"crypto/x509"
 	"testing"
 	"time"
@@ -43,7 +44,7 @@ func TestTheFixtureChains(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(again.Root.Certificate.RawSubjectPublicKeyInfo) != string(fixed.Root.Certificate.RawSubjectPublicKeyInfo) {
+	if !bytes.Equal(again.Root.Certificate.RawSubjectPublicKeyInfo, fixed.Root.Certificate.RawSubjectPublicKeyInfo) {
 		t.Error("fixed keys differ from call to call")
 	}
 	if len(p.RSA.Chain()) != 2 || len(p.Root.Chain()) != 1 {

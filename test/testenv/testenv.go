@@ -68,6 +68,10 @@ func Start() *Environment {
 		ErrorIfCRDPathMissing: true,
 	}
 	config, err := env.Start()
+	if err != nil {
+		// It may have come half way, and what runs then has nobody else to stop it.
+		_ = env.Stop()
+	}
 	Expect(err).NotTo(HaveOccurred(), "the control plane must start; `make controlplane` obtains it")
 	c, err := client.New(config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
