@@ -1,0 +1,86 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+	"k8s.io/utils/clock"
+	crlog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"mitigation.dev/ems/agent/cluster"
+	"mitigation.dev/ems/agent/documents"
+	"mitigation.dev/ems/agent/facts"
+	"mitigation.dev/ems/agent/iis"
+	"mitigation.dev/ems/agent/state"
+	"mitigation.dev/ems/internal/policy"
+)
+
+// Run runs an agent until the context ends. It fails only if it cannot begin; whatever happens later it goes on.
+func Run(ctx context.Context, o Options) error {
+	if o.Log.GetSink() == nil {
+		o.Log = logr.Discard()
+	}
+	// client-go and controller-runtime log through their own global loggers.
+	klog.SetLogger(o.Log.WithName("client-go"))
+	crlog.SetLogger(o.Log.WithName("client"))
+	connection, err := cluster.Connect(o.Kubeconfig)
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	control := cluster.New(cluster.Options{
+		Client: connection.Client, Recorder: connection.Recorder, Namespace: o.Namespace, Pool: o.Pool, Server: o.Server, Log: o.Log.WithName("cluster"),
+	})
+	loop, err := newLoop(o, control, clock.RealClock{})
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	o.Log.Info("Agent starts", "server", o.Server, "namespace", o.Namespace, "pool", o.Pool)
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	background := make(chan error, 2)
+	go func() { control.Run(ctx); background <- nil }()
+	go func() { background <- connection.Run(ctx) }()
+	runTriggered(ctx, clock.RealClock{}, control.Changes(), watchFolder(ctx, o.configDir(), o.Log), loop.pass)
+	err = errors.Join(<-background, <-background)
+	o.Log.Info("Agent stops")
+	return err
+}
+
+// view is what the agent needs of the cluster in all.
+type view interface {
+	control
+	documents.Source
+}
+
+// newLoop puts the parts of the loop together.
+func newLoop(o Options, c view, clk clock.WithTicker) (*loop, error) {
+	memory, err := state.Open(filepath.Join(o.StateDir, "agent"))
+	if err != nil {
+		return nil, err
+	}
+	store, err := documents.New(documents.Options{
+		Dir: filepath.Join(o.StateDir, "documents"), TrustFile: o.TrustFile, Source: c, Memory: memory, Clock: clk, Log: o.Log.WithName("documents"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	var pools iis.PoolController = iis.NewFilePools(o.IISRoot)
+	if path := o.appCmd(runtime.GOOS); path != "" {
+		pools = iis.NewAppCmd(path)
+	}
+	server, err := iis.New(iis.Options{Root: o.IISRoot, StateDir: filepath.Join(o.StateDir, "iis"), Pools: pools, Clock: clk, Log: o.Log.WithName("iis")})
+	if err != nil {
+		return nil, err
+	}
+	sources := facts.Sources{Said: o.Facts, File: o.FactsFile, Registry: facts.Registry}
+	return &loop{
+		name: o.Server, server: server, control: c, documents: store, memory: memory, clock: clk, log: o.Log,
+		facts: func() (policy.Facts, error) { return facts.Read(sources) },
+	}, nil
+}

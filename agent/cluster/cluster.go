@@ -1,0 +1,210 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"mitigation.dev/ems/agent/documents"
+	"mitigation.dev/ems/agent/enforce"
+	emsv1 "mitigation.dev/ems/api/v1alpha1"
+)
+
+const (
+	// FieldOwner owns what the agent writes.
+	FieldOwner = "ems-agent"
+
+	// fetchTimeout limits one fetch of a bundle: at most 1.4 MiB, which takes eleven seconds at 1 Mbit/s.
+	fetchTimeout = 20 * time.Second
+	// writeTimeout limits one write of the status.
+	writeTimeout = 10 * time.Second
+)
+
+var (
+	// ErrUnheard means that nothing has been heard of the PoolServer since the start.
+	ErrUnheard = errors.New("the cluster has not been heard of yet")
+	// ErrNotEnrolled means that the cluster has no PoolServer of the server's name.
+	ErrNotEnrolled = errors.New("the cluster has no such PoolServer; enrol the server")
+	// ErrPlanUnreadable means that the plan holds something that this agent does not know.
+	ErrPlanUnreadable = errors.New("the plan cannot be read")
+)
+
+// Options of a Cluster. All are required but Log.
+type Options struct {
+	Client    client.WithWatch
+	Recorder  events.EventRecorder
+	Namespace string
+	// Pool is the name of the pool's MitigationPlan, Server that of the server's PoolServer.
+	Pool   string
+	Server string
+	Log    logr.Logger
+}
+
+// Cluster is the agent's view of the cluster.
+type Cluster struct {
+	Options
+
+	plans   toolscache.SharedIndexInformer
+	servers toolscache.SharedIndexInformer
+	changes chan struct{}
+
+	mu sync.Mutex
+	// sent is the status that was written last, and over which version of the PoolServer. Until the watch delivers another
+	// version it counts as what stands there.
+	sent     *emsv1.PoolServerStatus
+	sentOver string
+}
+
+// New makes a view of the cluster; Run starts it.
+func New(o Options) *Cluster {
+	if o.Log.GetSink() == nil {
+		o.Log = logr.Discard()
+	}
+	c := &Cluster{Options: o, changes: make(chan struct{}, 1)}
+	c.plans = c.informer(&emsv1.MitigationPlan{}, o.Pool, func() client.ObjectList { return &emsv1.MitigationPlanList{} })
+	c.servers = c.informer(&emsv1.PoolServer{}, o.Server, func() client.ObjectList { return &emsv1.PoolServerList{} })
+	return c
+}
+
+// single is a list-watch of one object. Streaming lists are for large collections.
+type single struct{ *toolscache.ListWatch }
+
+// IsWatchListSemanticsUnSupported makes the reflector use list and watch.
+func (single) IsWatchListSemanticsUnSupported() bool { return true }
+
+func (c *Cluster) informer(example client.Object, name string, list func() client.ObjectList) toolscache.SharedIndexInformer {
+	options := func(raw metav1.ListOptions) []client.ListOption {
+		return []client.ListOption{&client.ListOptions{Raw: &raw}, client.InNamespace(c.Namespace), client.MatchingFields{metav1.ObjectNameField: name}}
+	}
+	lw := single{&toolscache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
+			l := list()
+			return l, c.Client.List(ctx, l, options(raw)...)
+		},
+		WatchFuncWithContext: func(ctx context.Context, raw metav1.ListOptions) (watch.Interface, error) {
+			return c.Client.Watch(ctx, list(), options(raw)...)
+		},
+	}}
+	// No resync: the agent's loop comes around every half minute anyway.
+	informer := toolscache.NewSharedIndexInformer(lw, example, 0, toolscache.Indexers{})
+	// Both calls fail only after the informer was started.
+	var told atomic.Pointer[string]
+	_ = informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *toolscache.Reflector, err error) {
+		// Once for each problem: an API server may be away for days, and is asked twice a minute.
+		text := err.Error()
+		if old := told.Swap(&text); old == nil || *old != text {
+			c.Log.Info("Watch is interrupted and will be tried again", "object", fmt.Sprintf("%T", example), "name", name, "problem", text)
+		}
+	})
+	heard := func() {
+		told.Store(nil)
+		c.notify()
+	}
+	_, _ = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc:    func(any) { heard() },
+		UpdateFunc: func(any, any) { heard() },
+		DeleteFunc: func(any) { heard() },
+	})
+	return informer
+}
+
+func (c *Cluster) notify() {
+	select {
+	case c.changes <- struct{}{}:
+	default: // one is waiting already
+	}
+}
+
+// Changes delivers after the plan or the PoolServer changed, once for any number of changes.
+func (c *Cluster) Changes() <-chan struct{} { return c.changes }
+
+// Run watches until the context ends.
+func (c *Cluster) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	running.Go(func() { c.plans.RunWithContext(ctx) })
+	running.Go(func() { c.servers.RunWithContext(ctx) })
+	running.Wait()
+}
+
+// Plan returns the pool's plan, nil if the pool has none. known is false while the cluster has not said which of both it is.
+func (c *Cluster) Plan() (plan *enforce.Plan, known bool, err error) {
+	if !c.plans.HasSynced() {
+		return nil, false, nil
+	}
+	object, exists, err := c.plans.GetStore().GetByKey(c.Namespace + "/" + c.Pool)
+	if err != nil {
+		return nil, false, fmt.Errorf("cluster: plan: %w", err)
+	}
+	p, ok := object.(*emsv1.MitigationPlan)
+	if !exists || !ok {
+		return nil, true, nil
+	}
+	plan, err = planOf(p)
+	if err != nil {
+		return nil, false, fmt.Errorf("cluster: %w: %w", ErrPlanUnreadable, err)
+	}
+	return plan, true, nil
+}
+
+// Bundle implements documents.Source.
+func (c *Cluster) Bundle(ctx context.Context, name string) (documents.Bundle, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	var bundle emsv1.MitigationBundle
+	err := c.Client.Get(ctx, client.ObjectKey{Name: name}, &bundle)
+	switch {
+	case apierrors.IsNotFound(err):
+		return documents.Bundle{}, fmt.Errorf("cluster: bundle %q: %w", name, documents.ErrNotFound)
+	case err != nil:
+		return documents.Bundle{}, fmt.Errorf("cluster: bundle %q: %w", name, err)
+	}
+	return documents.Bundle{Product: string(bundle.Spec.Product), Document: bundle.Spec.Document}, nil
+}
+
+// Report writes the status of the PoolServer if it differs from what stands there, and records the events. The error wraps
+// ErrUnheard or ErrNotEnrolled while there is nothing to write to.
+func (c *Cluster) Report(ctx context.Context, r Report) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	object, exists, err := c.servers.GetStore().GetByKey(c.Namespace + "/" + c.Server)
+	if err != nil {
+		return fmt.Errorf("cluster: PoolServer %q: %w", c.Server, err)
+	}
+	server, ok := object.(*emsv1.PoolServer)
+	switch {
+	case (!exists || !ok) && !c.servers.HasSynced():
+		return fmt.Errorf("cluster: PoolServer %q: %w", c.Server, ErrUnheard)
+	case !exists || !ok:
+		c.sent = nil
+		return fmt.Errorf("cluster: PoolServer %q: %w", c.Server, ErrNotEnrolled)
+	}
+	old := server.Status
+	if c.sent != nil && c.sentOver == server.ResourceVersion {
+		old = *c.sent
+	}
+	status := statusOf(old, server.Generation, r)
+	if !equality.Semantic.DeepEqual(old, status) {
+		ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+		defer cancel()
+		err := c.Client.Status().Apply(ctx, applyConfigurationOf(c.Namespace, c.Server, status), client.FieldOwner(FieldOwner), client.ForceOwnership)
+		if err != nil {
+			return fmt.Errorf("cluster: status of PoolServer %q: %w", c.Server, err)
+		}
+		c.sent, c.sentOver = &status, server.ResourceVersion
+	}
+	record(c.Recorder, server, announcements(old.Mitigations, status.Mitigations, r.Changes))
+	return nil
+}

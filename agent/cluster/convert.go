@@ -1,0 +1,138 @@
+package cluster
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"mitigation.dev/ems/agent/enforce"
+	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	emsv1ac "mitigation.dev/ems/api/v1alpha1/applyconfiguration/api/v1alpha1"
+	"mitigation.dev/ems/internal/build"
+	"mitigation.dev/ems/internal/conditions"
+	"mitigation.dev/ems/internal/policy"
+	"mitigation.dev/ems/internal/rollout"
+)
+
+const (
+	// documentLength is how much of a document's digest stands in a status: 48 bits tell documents apart, and people read it.
+	documentLength = 12
+	// maxMitigations is the limit of the API for status.mitigations.
+	maxMitigations = 512
+)
+
+// planOf converts a plan. Its errors mean that this agent cannot read the plan, which the schema should have prevented.
+func planOf(p *emsv1.MitigationPlan) (*enforce.Plan, error) {
+	plan := &enforce.Plan{Generation: p.Generation}
+	switch p.Spec.Mode {
+	case emsv1.ModeEnforce:
+	case emsv1.ModeAudit:
+		plan.AuditOnly = true
+	default:
+		return nil, fmt.Errorf("plan %s: mode %q: not known to this agent; update the agent", p.Name, p.Spec.Mode)
+	}
+	for _, m := range p.Spec.Mitigations {
+		plan.Entries = append(plan.Entries, entryOf(m))
+	}
+	for _, f := range p.Spec.FixedBuilds {
+		number, err := build.Parse(f.Build)
+		if err != nil {
+			return nil, fmt.Errorf("plan %s: fixedBuilds: %s: %w", p.Name, f.ID, err)
+		}
+		plan.FixedBuilds = append(plan.FixedBuilds, policy.FixedBuild{ID: string(f.ID), Build: number})
+	}
+	return plan, nil
+}
+
+func entryOf(m emsv1.PlannedMitigation) enforce.Entry {
+	e := enforce.Entry{
+		ID: string(m.ID),
+		Decision: policy.Decision{
+			Desired: policy.Desired(m.Desired), Reason: policy.Reason(m.Reason), Message: m.Message,
+		},
+		Revision: m.Revision,
+		Document: enforce.DocumentRef{FeedName: m.FeedName, BundleName: m.BundleName, Digest: m.DocumentDigest},
+		// Without a cut-off nobody is released: the field is required.
+		Release: rollout.Release{ServerNames: m.Release.ServerNames, Below: ptr.Deref(m.Release.Below, 0)},
+	}
+	for _, a := range m.BlockedActions {
+		e.Decision.BlockedActions = append(e.Decision.BlockedActions, string(a))
+	}
+	return e
+}
+
+// mitigationsOf converts results; changed says when the server was last changed, by lower-case id.
+func mitigationsOf(results []enforce.Result, changed map[string]time.Time) []emsv1.ServerMitigation {
+	list := make([]emsv1.ServerMitigation, 0, min(len(results), maxMitigations))
+	for _, r := range results[:min(len(results), maxMitigations)] {
+		m := emsv1.ServerMitigation{
+			ID: emsv1.MitigationID(r.ID), State: emsv1.MitigationState(r.State), Reason: r.Reason,
+			Message: conditions.Truncate(r.Message), Revision: r.Revision,
+		}
+		if len(r.Digest) >= documentLength {
+			m.Document = r.Digest[:documentLength]
+		}
+		if at, ok := changed[strings.ToLower(r.ID)]; ok {
+			// The API keeps whole seconds; with more, the status would differ from itself.
+			m.ChangedTime = new(metav1.NewTime(at.Truncate(time.Second)))
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+func factsOf(f Facts) emsv1.ServerFacts {
+	facts := emsv1.ServerFacts{
+		Product: emsv1.Product(f.Product), Role: f.Role, RewriteModule: f.RewriteModule,
+		AgentVersion: f.AgentVersion, OperatingSystem: f.OperatingSystem,
+	}
+	if !f.Build.IsZero() {
+		facts.Build = f.Build.String()
+	}
+	return facts
+}
+
+// applyConfigurationOf states a status for server-side apply. Empty fields are left out, so that the agent does not own them.
+func applyConfigurationOf(namespace, name string, s emsv1.PoolServerStatus) *emsv1ac.PoolServerApplyConfiguration {
+	status := emsv1ac.PoolServerStatus()
+	for _, c := range s.Conditions {
+		status.WithConditions(metav1ac.Condition().WithType(c.Type).WithStatus(c.Status).WithObservedGeneration(c.ObservedGeneration).
+			WithLastTransitionTime(c.LastTransitionTime).WithReason(c.Reason).WithMessage(c.Message))
+	}
+	status.ObservedGeneration = s.ObservedGeneration
+	status.ObservedPlanGeneration = given(s.ObservedPlanGeneration)
+	if s.Facts != (emsv1.ServerFacts{}) {
+		status.Facts = &emsv1ac.ServerFactsApplyConfiguration{
+			Product: given(s.Facts.Product), Role: given(s.Facts.Role), Build: given(s.Facts.Build),
+			RewriteModule: given(s.Facts.RewriteModule), AgentVersion: given(s.Facts.AgentVersion), OperatingSystem: given(s.Facts.OperatingSystem),
+		}
+	}
+	if s.Summary != (emsv1.ServerSummary{}) {
+		status.Summary = &emsv1ac.ServerSummaryApplyConfiguration{
+			Applied: given(s.Summary.Applied), Failed: given(s.Summary.Failed), Blocked: given(s.Summary.Blocked),
+		}
+	}
+	for _, m := range s.Mitigations {
+		status.WithMitigations(&emsv1ac.ServerMitigationApplyConfiguration{
+			ID: given(m.ID), State: given(m.State), Reason: given(m.Reason), Message: given(m.Message),
+			Revision: given(m.Revision), Document: given(m.Document), ChangedTime: m.ChangedTime,
+		})
+	}
+	for _, f := range s.Feeds {
+		status.WithFeeds(&emsv1ac.ObservedFeedApplyConfiguration{Name: given(f.Name), Sequence: given(f.Sequence)})
+	}
+	return emsv1ac.PoolServer(name, namespace).WithStatus(status)
+}
+
+// given returns a pointer to a value, nil for the zero value.
+func given[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}

@@ -1,0 +1,26 @@
+// Package cluster is the agent's side of Kubernetes: it watches the pool's MitigationPlan and the server's PoolServer, fetches
+// MitigationBundles, and writes the status and the events of the PoolServer.
+//
+// # Usage
+//
+//	connection, err := cluster.Connect(kubeconfig, log)
+//	c := cluster.New(cluster.Options{Client: connection.Client, Recorder: connection.Recorder, Namespace: "pool-a", Pool: "pool-a", Server: "fe01", Log: log})
+//	go c.Run(ctx)
+//	plan, known, err := c.Plan()
+//	err = c.Report(ctx, report)
+//
+// # Considerations
+//
+// The API server may be away at any time, at start too. Nothing here needs it to begin: the kinds are mapped without
+// discovery, the watches are tried again for ever with growing and jittered pauses, and callers learn from the second result
+// of Plan that the cluster has not been heard of yet. Watching is done by two client-go informers of one object each; the
+// cache of controller-runtime would work, but not with its fake client, on which the tests stand.
+//
+// Both objects are watched by name, so an agent needs no right to see those of other servers and pools.
+//
+// The status is written by server-side apply as field owner [FieldOwner], and only when it differs from what stands there.
+// Apply was preferred to a merge patch because it states the whole of what the agent says: entries that are gone disappear
+// without a read before the write, and fields that others own stay theirs.
+//
+// Conversions between the API's types and those of the domain are in convert.go and nowhere else.
+package cluster

@@ -1,0 +1,65 @@
+package cluster
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/events"
+
+	emsv1 "mitigation.dev/ems/api/v1alpha1"
+)
+
+// ChangeKind is what was done to the server.
+type ChangeKind string
+
+// The kinds of changes, which are also the reasons of events.
+const (
+	MitigationApplied ChangeKind = "MitigationApplied"
+	MitigationRemoved ChangeKind = "MitigationRemoved"
+	DriftRepaired     ChangeKind = "DriftRepaired"
+)
+
+// mitigationFailed is the reason of the event for a mitigation that began to fail.
+const mitigationFailed = "MitigationFailed"
+
+// Change is something that was done to the server for one mitigation.
+type Change struct {
+	Kind     ChangeKind
+	ID       string
+	Revision int64
+}
+
+// announcement is an event before it is recorded.
+type announcement struct{ kind, reason, action, note string }
+
+// announcements are the events of a pass of the loop: what it changed, and what began to fail. A mitigation that fails
+// in the same way as before has been announced already.
+func announcements(before, after []emsv1.ServerMitigation, changes []Change) []announcement {
+	var list []announcement
+	for _, c := range changes {
+		switch c.Kind {
+		case MitigationApplied:
+			list = append(list, announcement{corev1.EventTypeNormal, string(c.Kind), "Apply", fmt.Sprintf("Revision %d of %s is in place", c.Revision, c.ID)})
+		case MitigationRemoved:
+			list = append(list, announcement{corev1.EventTypeNormal, string(c.Kind), "Remove", fmt.Sprintf("%s was removed", c.ID)})
+		case DriftRepaired:
+			list = append(list, announcement{corev1.EventTypeWarning, string(c.Kind), "Repair", fmt.Sprintf("Something else had changed what %s put in place; revision %d was restored", c.ID, c.Revision)})
+		}
+	}
+	was := make(map[emsv1.MitigationID]emsv1.ServerMitigation, len(before))
+	for _, m := range before {
+		was[m.ID] = m
+	}
+	for _, m := range after {
+		if old := was[m.ID]; m.State == emsv1.StateFailed && (old.State != m.State || old.Reason != m.Reason) {
+			list = append(list, announcement{corev1.EventTypeWarning, mitigationFailed, "Apply", fmt.Sprintf("%s failed (%s): %s", m.ID, m.Reason, m.Message)})
+		}
+	}
+	return list
+}
+
+func record(recorder events.EventRecorder, server *emsv1.PoolServer, list []announcement) {
+	for _, a := range list {
+		recorder.Eventf(server, nil, a.kind, a.reason, a.action, "%s", a.note)
+	}
+}

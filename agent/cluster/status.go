@@ -1,0 +1,140 @@
+package cluster
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"mitigation.dev/ems/agent/enforce"
+	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/conditions"
+	"mitigation.dev/ems/internal/policy"
+)
+
+// maxSummary is the limit of the API for a field of the summary.
+const maxSummary = 512
+
+// Report is what the agent has to say of its server.
+type Report struct {
+	// PlanGeneration of the plan that the results speak of; 0 when the pool has none.
+	PlanGeneration int64
+	Facts          Facts
+	// Results of all mitigations, sorted by id.
+	Results []enforce.Result
+	// Changed says when the server was last changed for a mitigation, by lower-case id.
+	Changed map[string]time.Time
+	// Changes are what this pass of the loop changed; they become events.
+	Changes []Change
+	// Sequences are the highest accepted sequences by feed; feeds without one have 0.
+	Sequences map[string]int64
+	// Problem keeps the agent from doing its work at all.
+	Problem *Problem
+}
+
+// Facts are what the agent found out about the server.
+type Facts struct {
+	policy.Facts
+
+	// RewriteModule is Present, Missing or Unknown.
+	RewriteModule   string
+	AgentVersion    string
+	OperatingSystem string
+}
+
+// Problem is why the agent cannot do its work.
+type Problem struct{ Reason, Message string }
+
+// statusOf builds the status that follows old. Times of transitions are kept where nothing changed.
+func statusOf(old emsv1.PoolServerStatus, generation int64, r Report) emsv1.PoolServerStatus {
+	status := emsv1.PoolServerStatus{
+		Conditions:             slices.Clone(old.Conditions),
+		ObservedGeneration:     new(generation),
+		ObservedPlanGeneration: r.PlanGeneration,
+		Facts:                  factsOf(r.Facts),
+		Mitigations:            mitigationsOf(r.Results, r.Changed),
+		Feeds:                  feedsOf(old.Feeds, r.Sequences),
+	}
+	if r.Problem != nil && len(r.Results) == 0 {
+		// Nothing was found out; what is known from before is worth more than nothing.
+		status.Mitigations, status.ObservedPlanGeneration = old.Mitigations, old.ObservedPlanGeneration
+	}
+	status.Summary = summaryOf(status.Mitigations)
+	conditions.Set(&status.Conditions, generation, outcomeOf(r))
+	return status
+}
+
+// outcomeOf sums the report up.
+func outcomeOf(r Report) conditions.Outcome {
+	if r.Problem != nil {
+		return conditions.Stalled(r.Problem.Reason, r.Problem.Message)
+	}
+	var failed, coming []string
+	inPlace, waiting := 0, 0
+	for _, m := range r.Results {
+		switch {
+		case m.State == enforce.Failed:
+			failed = append(failed, fmt.Sprintf("%s (%s): %s", m.ID, m.Reason, m.Message))
+		case m.State == enforce.Pending && m.Transient:
+			coming = append(coming, fmt.Sprintf("%s (%s): %s", m.ID, m.Reason, m.Message))
+		case m.State == enforce.Pending:
+			waiting++
+		case m.State == enforce.Applied:
+			inPlace++
+		}
+	}
+	switch {
+	case len(failed) > 0:
+		return conditions.Stalled(emsv1.MitigationsFailedReason, strings.Join(failed, "; "))
+	case r.PlanGeneration == 0:
+		return conditions.Working(emsv1.PlanMissingReason,
+			"the pool has no MitigationPlan, so everything stays as it is; check that the PoolMitigationConfig of the server's pool exists and is Ready")
+	case len(coming) > 0:
+		return conditions.Working(emsv1.ProgressingReason, strings.Join(coming, "; "))
+	}
+	message := fmt.Sprintf("%d in place", inPlace)
+	if waiting > 0 {
+		message += fmt.Sprintf(", %d waiting for the rollout to reach this server", waiting)
+	}
+	return conditions.Done(emsv1.PlanAppliedReason, message)
+}
+
+// feedsOf never lets a sequence go back: the API refuses it, and would refuse the rest of the status with it.
+func feedsOf(old []emsv1.ObservedFeed, sequences map[string]int64) []emsv1.ObservedFeed {
+	highest := make(map[string]int64, len(sequences))
+	maps.Copy(highest, sequences)
+	for _, f := range old {
+		highest[f.Name] = max(f.Sequence, highest[f.Name])
+	}
+	feeds := make([]emsv1.ObservedFeed, 0, len(highest))
+	for name, sequence := range highest {
+		feeds = append(feeds, emsv1.ObservedFeed{Name: name, Sequence: sequence})
+	}
+	slices.SortFunc(feeds, func(a, b emsv1.ObservedFeed) int { return strings.Compare(a.Name, b.Name) })
+	return feeds
+}
+
+func summaryOf(mitigations []emsv1.ServerMitigation) emsv1.ServerSummary {
+	var applied, failed, blocked []string
+	for _, m := range mitigations {
+		switch {
+		case m.State == emsv1.StateFailed:
+			failed = append(failed, string(m.ID))
+		case m.State == emsv1.StateApplied:
+			applied = append(applied, string(m.ID))
+		case policy.Reason(m.Reason).Blocked():
+			blocked = append(blocked, string(m.ID))
+		}
+	}
+	return emsv1.ServerSummary{Applied: listed(applied), Failed: listed(failed), Blocked: listed(blocked)}
+}
+
+// listed joins ids as far as they fit, and says how many did not.
+func listed(ids []string) string {
+	text := strings.Join(ids, ", ")
+	for shown := len(ids) - 1; len(text) > maxSummary && shown >= 0; shown-- {
+		text = fmt.Sprintf("%s and %d more", strings.Join(ids[:shown], ", "), len(ids)-shown)
+	}
+	return text
+}

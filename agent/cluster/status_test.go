@@ -1,0 +1,283 @@
+package cluster
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"mitigation.dev/ems/agent/enforce"
+	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/build"
+	"mitigation.dev/ems/internal/policy"
+	"mitigation.dev/ems/internal/rollout"
+)
+
+const digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+func inPlace(id string) enforce.Result {
+	return enforce.Result{ID: id, State: enforce.Applied, Reason: "Enabled", Revision: 1, Digest: digest}
+}
+
+func TestOutcome(t *testing.T) {
+	failed := enforce.Result{ID: "M2", State: enforce.Failed, Reason: "SiteNotFound", Message: "no site \"x\"; create it"}
+	type condition struct{ Type, Status, Reason, Message string }
+	for name, tc := range map[string]struct {
+		report Report
+		want   []condition
+	}{
+		"a server with everything in place is ready": {
+			report: Report{PlanGeneration: 3, Results: []enforce.Result{inPlace("M1"), inPlace("M2")}},
+			want:   []condition{{"Ready", "True", "PlanApplied", "2 in place"}},
+		},
+		"a server without mitigations is ready": {
+			report: Report{PlanGeneration: 3}, want: []condition{{"Ready", "True", "PlanApplied", "0 in place"}},
+		},
+		"a server that the rollout has not reached is as the plan wants it": {
+			report: Report{PlanGeneration: 3, Results: []enforce.Result{inPlace("M1"), {ID: "M2", State: enforce.Pending, Reason: "AwaitingStage"}}},
+			want:   []condition{{"Ready", "True", "PlanApplied", "1 in place, 1 waiting for the rollout to reach this server"}},
+		},
+		"a server that waits for a document is reconciling": {
+			report: Report{PlanGeneration: 3, Results: []enforce.Result{{ID: "M2", State: enforce.Pending, Reason: "BundleUnavailable", Message: "tried again", Transient: true}}},
+			want: []condition{
+				{"Ready", "False", "Progressing", "M2 (BundleUnavailable): tried again"},
+				{"Reconciling", "True", "Progressing", "M2 (BundleUnavailable): tried again"},
+			},
+		},
+		"a server without a plan is reconciling and says what to look at": {
+			report: Report{Results: []enforce.Result{inPlace("M1")}},
+			want: []condition{
+				{"Ready", "False", "PlanMissing", "the pool has no MitigationPlan, so everything stays as it is; check that the PoolMitigationConfig of the server's pool exists and is Ready"},
+				{"Reconciling", "True", "PlanMissing", "the pool has no MitigationPlan, so everything stays as it is; check that the PoolMitigationConfig of the server's pool exists and is Ready"},
+			},
+		},
+		"a server with a failure is stalled and says what to do": {
+			report: Report{PlanGeneration: 3, Results: []enforce.Result{inPlace("M1"), failed}},
+			want: []condition{
+				{"Ready", "False", "MitigationsFailed", "M2 (SiteNotFound): no site \"x\"; create it"},
+				{"Stalled", "True", "MitigationsFailed", "M2 (SiteNotFound): no site \"x\"; create it"},
+			},
+		},
+		"a failure is told before a missing plan": {
+			report: Report{Results: []enforce.Result{failed}},
+			want: []condition{
+				{"Ready", "False", "MitigationsFailed", "M2 (SiteNotFound): no site \"x\"; create it"},
+				{"Stalled", "True", "MitigationsFailed", "M2 (SiteNotFound): no site \"x\"; create it"},
+			},
+		},
+		"a problem of the agent goes before everything": {
+			report: Report{PlanGeneration: 3, Results: []enforce.Result{failed}, Problem: &Problem{Reason: "JournalFailed", Message: "disk full"}},
+			want:   []condition{{"Ready", "False", "JournalFailed", "disk full"}, {"Stalled", "True", "JournalFailed", "disk full"}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			// Whatever stood there before must make room.
+			for _, before := range []Report{{PlanGeneration: 1}, {}, {Problem: &Problem{Reason: "Broken", Message: "broken"}}} {
+				old := statusOf(emsv1.PoolServerStatus{}, 1, before)
+				status := statusOf(old, 7, tc.report)
+				got := make([]condition, 0, len(status.Conditions))
+				for _, c := range status.Conditions {
+					got = append(got, condition{c.Type, string(c.Status), c.Reason, c.Message})
+					if c.ObservedGeneration != 7 {
+						t.Errorf("condition %s speaks of generation %d, want 7", c.Type, c.ObservedGeneration)
+					}
+				}
+				if diff := cmp.Diff(tc.want, got, cmpopts.SortSlices(func(a, b condition) bool { return a.Type < b.Type })); diff != "" {
+					t.Errorf("conditions differ (-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+func TestStatus(t *testing.T) {
+	changed := time.Date(2026, 5, 14, 16, 0, 0, 123456789, time.UTC)
+	number, err := build.Parse("15.2.2562.43")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := statusOf(emsv1.PoolServerStatus{}, 2, Report{
+		PlanGeneration: 9,
+		Facts: Facts{
+			Facts:         policy.Facts{Product: "ExchangeServer", Role: "Mailbox", Build: number},
+			RewriteModule: "Present", AgentVersion: "v0.1.0", OperatingSystem: "windows/amd64",
+		},
+		Results: []enforce.Result{
+			inPlace("M1"),
+			{ID: "M2", State: enforce.Failed, Reason: "SiteNotFound", Message: "create it"},
+			{ID: "M3", State: enforce.Removed, Reason: "BlockedByPool", Message: "the pool blocks M3"},
+			{ID: "M4", State: enforce.Removed, Reason: "Withdrawn"},
+		},
+		Changed:   map[string]time.Time{"m1": changed, "m9": changed},
+		Sequences: map[string]int64{"fabrikam": 0, "contoso": 42},
+	})
+	want := emsv1.PoolServerStatus{
+		ObservedGeneration: ptr.To[int64](2), ObservedPlanGeneration: 9,
+		Facts: emsv1.ServerFacts{
+			Product: "ExchangeServer", Role: "Mailbox", Build: "15.2.2562.43", RewriteModule: "Present", AgentVersion: "v0.1.0", OperatingSystem: "windows/amd64",
+		},
+		Summary: emsv1.ServerSummary{Applied: "M1", Failed: "M2", Blocked: "M3"},
+		Mitigations: []emsv1.ServerMitigation{
+			{ID: "M1", State: "Applied", Reason: "Enabled", Revision: 1, Document: "0123456789ab", ChangedTime: new(metav1.NewTime(changed.Truncate(time.Second)))},
+			{ID: "M2", State: "Failed", Reason: "SiteNotFound", Message: "create it"},
+			{ID: "M3", State: "Removed", Reason: "BlockedByPool", Message: "the pool blocks M3"},
+			{ID: "M4", State: "Removed", Reason: "Withdrawn"},
+		},
+		Feeds: []emsv1.ObservedFeed{{Name: "contoso", Sequence: 42}, {Name: "fabrikam"}},
+	}
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(emsv1.PoolServerStatus{}, "Conditions")); diff != "" {
+		t.Errorf("status differs (-want +got):\n%s", diff)
+	}
+}
+
+func TestStatusOfAHealthyServerIsSmall(t *testing.T) {
+	var results []enforce.Result
+	for i := range 4 {
+		results = append(results, inPlace(fmt.Sprintf("M%d", i+1)))
+	}
+	status := statusOf(emsv1.PoolServerStatus{}, 1, Report{
+		PlanGeneration: 1, Results: results, Sequences: map[string]int64{"contoso": 42},
+		Facts: Facts{Facts: policy.Facts{Product: "ExchangeServer"}, RewriteModule: "Present", AgentVersion: "v0.1.0", OperatingSystem: "windows/amd64"},
+	})
+	data, err := json.Marshal(status)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(data) >= 1024 {
+		t.Errorf("status has %d bytes, want less than 1 KiB:\n%s", len(data), data)
+	}
+}
+
+func TestStatusKeepsWhatItCannotFindOut(t *testing.T) {
+	old := statusOf(emsv1.PoolServerStatus{}, 1, Report{PlanGeneration: 9, Results: []enforce.Result{inPlace("M1")}, Sequences: map[string]int64{"contoso": 42}})
+	got := statusOf(old, 1, Report{PlanGeneration: 10, Problem: &Problem{Reason: "JournalFailed", Message: "disk full"}})
+	if diff := cmp.Diff(old, got, cmpopts.IgnoreFields(emsv1.PoolServerStatus{}, "Conditions")); diff != "" {
+		t.Errorf("status differs (-before +after):\n%s", diff)
+	}
+}
+
+func TestStatusNeverTakesASequenceBack(t *testing.T) {
+	old := emsv1.PoolServerStatus{Feeds: []emsv1.ObservedFeed{{Name: "contoso", Sequence: 42}}}
+	got := statusOf(old, 1, Report{Sequences: map[string]int64{"contoso": 7}})
+	if diff := cmp.Diff(old.Feeds, got.Feeds); diff != "" {
+		t.Errorf("feeds differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestListed(t *testing.T) {
+	long := make([]string, 200)
+	for i := range long {
+		long[i] = fmt.Sprintf("M%d", i)
+	}
+	if got := listed(long); len(got) > maxSummary || !strings.HasPrefix(got, "M0, M1, ") || !strings.Contains(got, " more") {
+		t.Errorf("listed() = %q (%d bytes), want the first ids and how many more within %d bytes", got, len(got), maxSummary)
+	}
+	if got := listed([]string{"M1", "M2"}); got != "M1, M2" {
+		t.Errorf("listed() = %q, want %q", got, "M1, M2")
+	}
+	if got := listed(nil); got != "" {
+		t.Errorf("listed() = %q, want nothing", got)
+	}
+}
+
+func TestAnnouncements(t *testing.T) {
+	failed := func(reason string) []emsv1.ServerMitigation {
+		return []emsv1.ServerMitigation{{ID: "M1", State: "Failed", Reason: reason, Message: "do something"}}
+	}
+	for name, tc := range map[string]struct {
+		before, after []emsv1.ServerMitigation
+		changes       []Change
+		want          []string
+	}{
+		"nothing new is not announced":                      {before: failed("SiteNotFound"), after: failed("SiteNotFound")},
+		"a failure is announced when it begins":             {after: failed("SiteNotFound"), want: []string{"Warning MitigationFailed M1 failed (SiteNotFound): do something"}},
+		"a failure is announced again for another reason":   {before: failed("SiteNotFound"), after: failed("Untrusted"), want: []string{"Warning MitigationFailed M1 failed (Untrusted): do something"}},
+		"the end of a failure is not announced by itself":   {before: failed("SiteNotFound"), after: []emsv1.ServerMitigation{{ID: "M1", State: "Removed"}}},
+		"a mitigation that was put in place is announced":   {changes: []Change{{MitigationApplied, "M1", 2}}, want: []string{"Normal MitigationApplied Revision 2 of M1 is in place"}},
+		"a mitigation that was removed is announced":        {changes: []Change{{MitigationRemoved, "M1", 2}}, want: []string{"Normal MitigationRemoved M1 was removed"}},
+		"drift that was repaired is announced as a warning": {changes: []Change{{DriftRepaired, "M1", 2}}, want: []string{"Warning DriftRepaired Something else had changed what M1 put in place; revision 2 was restored"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, a := range announcements(tc.before, tc.after, tc.changes) {
+				got = append(got, a.kind+" "+a.reason+" "+a.note)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("announcements differ (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestPlanOf(t *testing.T) {
+	number, err := build.Parse("15.2.2562.43")
+	if err != nil {
+		t.Fatal(err)
+	}
+	object := &emsv1.MitigationPlan{
+		ObjectMeta: metav1.ObjectMeta{Name: "frontends", Generation: 4},
+		Spec: emsv1.MitigationPlanSpec{
+			Mode: emsv1.ModeAudit,
+			Mitigations: []emsv1.PlannedMitigation{{
+				ID: "M1", Desired: emsv1.DesiredApply, Reason: "Enabled", Message: "why", Revision: 2, FeedName: "contoso", BundleName: "contoso-42",
+				DocumentDigest: digest, BlockedActions: []emsv1.MitigationID{"M1.2"},
+				Release: emsv1.Release{ServerNames: []string{"fe01"}, Below: ptr.To(emsv1.ReleaseAll)},
+			}, {ID: "M2", Desired: emsv1.DesiredRemove, Reason: "BlockedByPool"}},
+			FixedBuilds: []emsv1.FixedBuild{{ID: "M1", Build: "15.2.2562.43"}},
+		},
+	}
+	want := &enforce.Plan{
+		Generation: 4, AuditOnly: true,
+		Entries: []enforce.Entry{{
+			ID: "M1", Decision: policy.Decision{Desired: policy.Apply, Reason: policy.Enabled, Message: "why", BlockedActions: []string{"M1.2"}}, Revision: 2,
+			Document: enforce.DocumentRef{FeedName: "contoso", BundleName: "contoso-42", Digest: digest},
+			Release:  rollout.Release{ServerNames: []string{"fe01"}, Below: rollout.Everything},
+		}, {ID: "M2", Decision: policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByPool}}},
+		FixedBuilds: []policy.FixedBuild{{ID: "M1", Build: number}},
+	}
+	got, err := planOf(object)
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("plan differs, error %v (-want +got):\n%s", err, diff)
+	}
+	object.Spec.FixedBuilds[0].Build = "15"
+	if _, err := planOf(object); err == nil || !strings.Contains(err.Error(), "M1") {
+		t.Errorf("planOf() = %v, want an error that names the fixed build", err)
+	}
+	object.Spec.Mode = "Observe"
+	if _, err := planOf(object); err == nil || !strings.Contains(err.Error(), `"Observe"`) {
+		t.Errorf("planOf() = %v, want an error that names the mode", err)
+	}
+}
+
+// What server-side apply is told must be exactly the status that was built.
+func TestApplyConfigurationSaysTheWholeStatus(t *testing.T) {
+	status := statusOf(emsv1.PoolServerStatus{}, 2, Report{
+		PlanGeneration: 9, Facts: Facts{AgentVersion: "v0.1.0"}, Changed: map[string]time.Time{"m1": time.Date(2026, 5, 14, 16, 0, 0, 0, time.UTC)},
+		Results:   []enforce.Result{inPlace("M1"), {ID: "M2", State: enforce.Failed, Reason: "SiteNotFound", Message: "create it"}},
+		Sequences: map[string]int64{"contoso": 42, "fabrikam": 0},
+	})
+	want, err := json.Marshal(status)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := json.Marshal(applyConfigurationOf("pool", "fe01", status).Status)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a, b map[string]any
+	if err := json.Unmarshal(want, &a); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(said, &b); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(a, b); diff != "" {
+		t.Errorf("apply configuration differs (-status +said):\n%s", diff)
+	}
+}

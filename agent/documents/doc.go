@@ -1,0 +1,24 @@
+// Package documents brings the signed documents that a plan refers to: it fetches them, verifies them under the trust policy
+// on the server's own disk, accepts them in order, and keeps them for the time without a network.
+//
+// # Usage
+//
+//	store, err := documents.New(documents.Options{Dir: dir, TrustFile: path, Source: cluster, Memory: memory, Clock: clock, Log: log})
+//	found := store.Load(ctx, plan.Documents()) // an answer for each: content or the reason why not
+//
+// # Considerations
+//
+// A document is trusted under the policy of the feed that the plan names and under no other; a feed that the trust
+// file does not know is not trusted. Everything that comes from the cluster is foreign: names, digests, bytes.
+//
+// The order is: verify the signature, compare the digest, parse, check for replay, remember (flushed to the disk), use.
+// Documents of one feed are accepted in the order of their sequence, whatever their order in the plan, because a plan
+// may hold an older and a newer document while the newer one is being staged. A document that was accepted once stays
+// usable: that is how a revision of before comes back when its successor is reverted. One that this server never
+// accepted is refused once a newer one has been.
+//
+// The original bytes of accepted documents are kept beside the memory, at most [MaxKept], and verified again by every new
+// process, and whenever the trust file changes. A signer's certificate that ran out after the document was accepted does
+// not count against it: it is then judged for the time at which it was accepted. A root or an issuer that the trust
+// file no longer lists, or a revocation, does count.
+package documents

@@ -1,0 +1,326 @@
+package documents
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/utils/clock"
+
+	"mitigation.dev/ems/agent/enforce"
+	"mitigation.dev/ems/agent/journal/durable"
+	"mitigation.dev/ems/agent/state"
+	"mitigation.dev/ems/internal/policy"
+	"mitigation.dev/ems/internal/replay"
+	"mitigation.dev/ems/internal/trust"
+)
+
+const (
+	// retryRefused is how long a refused document is not fetched again: refusals seldom go away by themselves, and a pool
+	// of thousands of servers would fetch up to 1 MiB each every half minute.
+	retryRefused = 5 * time.Minute
+	// maxInMemory is how many judged documents are kept in memory; a plan seldom refers to more than three.
+	maxInMemory = 64
+)
+
+// ErrNotFound is returned by a Source that has no such bundle.
+var ErrNotFound = errors.New("no such MitigationBundle")
+
+// Bundle is a signed document as the cluster hands it out. Nothing in it is trusted.
+type Bundle struct {
+	// Product of the feed.
+	Product string
+	// Document is the signed document.
+	Document []byte
+}
+
+// Source hands out bundles by name.
+type Source interface {
+	Bundle(ctx context.Context, name string) (Bundle, error)
+}
+
+// Options of a Store. All are required but Log.
+type Options struct {
+	// Dir keeps the original bytes; made when missing.
+	Dir string
+	// TrustFile is the path of the server's trust policy. It is read on every Load.
+	TrustFile string
+	Source    Source
+	Memory    *state.Memory
+	Clock     clock.PassiveClock
+	Log       logr.Logger
+}
+
+// Store keeps documents. Only one Load may run at a time.
+type Store struct {
+	Options
+
+	kept   *shelf
+	judged map[judgement]verdict
+}
+
+// judgement is what a verdict depends on beside the bytes, which the digest stands for.
+type judgement struct {
+	feed, digest string
+	trustFile    [sha256.Size]byte
+}
+
+// verdict is a verified document or a refusal.
+type verdict struct {
+	document *verified
+	failure  *enforce.Failure
+	at       time.Time
+}
+
+// New opens a store.
+func New(o Options) (*Store, error) {
+	if o.Log.GetSink() == nil {
+		o.Log = logr.Discard()
+	}
+	kept, err := openShelf(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{Options: o, kept: kept, judged: map[judgement]verdict{}}, nil
+}
+
+// Load brings documents: for each reference its content or the reason why it cannot be used.
+func (s *Store) Load(ctx context.Context, refs []enforce.DocumentRef) map[enforce.DocumentRef]enforce.Document {
+	answers := make(map[enforce.DocumentRef]enforce.Document, len(refs))
+	file, hash, err := s.readTrustFile()
+	if err != nil {
+		failure := &enforce.Failure{
+			Reason:  string(policy.Untrusted),
+			Message: fmt.Sprintf("the trust file cannot be used: %v; correct it on the server", err),
+		}
+		for _, ref := range refs {
+			answers[ref] = enforce.Document{Failure: failure}
+		}
+		return answers
+	}
+	byFeed := map[string][]loaded{}
+	for _, ref := range refs {
+		v := s.verdict(ctx, ref, file, hash)
+		if v.failure != nil {
+			answers[ref] = enforce.Document{Failure: v.failure}
+			continue
+		}
+		byFeed[ref.FeedName] = append(byFeed[ref.FeedName], loaded{ref: ref, document: v.document})
+	}
+	for name, list := range byFeed {
+		undated := file.Feeds[name].AcceptsUndated()
+		for _, l := range list {
+			answers[l.ref] = enforce.Document{Content: l.document.content, FeedProduct: l.document.product}
+		}
+		for ref, failure := range s.accept(name, list, undated) {
+			answers[ref] = enforce.Document{Failure: failure}
+		}
+	}
+	s.tidy(refs)
+	return answers
+}
+
+type loaded struct {
+	ref      enforce.DocumentRef
+	document *verified
+}
+
+// accept lets documents of one feed follow what the server has seen, and returns those that may not.
+func (s *Store) accept(name string, list []loaded, undated bool) map[enforce.DocumentRef]*enforce.Failure {
+	refused := map[enforce.DocumentRef]*enforce.Failure{}
+	feed, err := s.Memory.Feed(name)
+	if err != nil {
+		for _, l := range list {
+			refused[l.ref] = stateFailed(err)
+		}
+		return refused
+	}
+	slices.SortStableFunc(list, func(a, b loaded) int {
+		x, y := a.document.candidate, b.document.candidate
+		return cmp.Or(cmp.Compare(x.Sequence, y.Sequence), x.SignedAt.Compare(y.SignedAt), strings.Compare(x.Digest, y.Digest))
+	})
+	for _, l := range list {
+		c := l.document.candidate
+		if _, known := feed.Find(c.Digest); known {
+			continue
+		}
+		now := s.Clock.Now()
+		if err := replay.Check(feed.Seen, c, undated, now); err != nil {
+			refused[l.ref] = replayed(err)
+			continue
+		}
+		next := feed.With(feed.Seen.After(c), state.Accepted{Digest: c.Digest, Product: l.document.product, At: now})
+		err := s.kept.put(c.Digest, l.document.original)
+		if err == nil {
+			err = s.Memory.SaveFeed(name, next)
+		}
+		if err != nil {
+			refused[l.ref] = stateFailed(err)
+			continue
+		}
+		feed = next
+		s.Log.Info("Accepted document", "feed", name, "sequence", c.Sequence, "digest", c.Digest, "notes", l.document.notes)
+	}
+	return refused
+}
+
+func replayed(err error) *enforce.Failure {
+	failure := &enforce.Failure{Reason: enforce.ReasonSequenceRolledBack, Message: err.Error()}
+	var refusal *replay.Error
+	if errors.As(err, &refusal) && refusal.Reason != replay.RolledBack {
+		failure.Reason = string(refusal.Reason)
+	}
+	return failure
+}
+
+func stateFailed(err error) *enforce.Failure {
+	return &enforce.Failure{
+		Reason:  enforce.ReasonStateFailed,
+		Message: fmt.Sprintf("nothing new is accepted while it cannot be remembered: %v; look at the agent's state folder", err),
+	}
+}
+
+// verdict judges a document once per process, trust file and digest.
+func (s *Store) verdict(ctx context.Context, ref enforce.DocumentRef, file *trust.File, hash [sha256.Size]byte) verdict {
+	key := judgement{feed: ref.FeedName, digest: ref.Digest, trustFile: hash}
+	now := s.Clock.Now()
+	if v, ok := s.judged[key]; ok && (v.failure == nil || now.Sub(v.at) < retryRefused) {
+		return v
+	}
+	document, failure := s.judge(ctx, ref, file)
+	v := verdict{document: document, failure: failure, at: now}
+	if failure == nil || !failure.Transient && failure.Reason != enforce.ReasonBundleMissing {
+		s.judged[key] = v
+	}
+	if failure != nil {
+		s.Log.Info("Document cannot be used", "feed", ref.FeedName, "bundle", ref.BundleName, "reason", failure.Reason, "problem", failure.Message)
+	}
+	return v
+}
+
+// judge finds the bytes, on the disk first, and verifies them.
+func (s *Store) judge(ctx context.Context, ref enforce.DocumentRef, file *trust.File) (*verified, *enforce.Failure) {
+	if !isDigest(ref.Digest) {
+		return nil, &enforce.Failure{Reason: enforce.ReasonPlanMismatch, Message: fmt.Sprintf("the plan's document digest %.80q is no SHA-256 in lower-case hex; look for who changed the plan", ref.Digest)}
+	}
+	rules, ok := file.Feeds[ref.FeedName]
+	if !ok {
+		return nil, untrusted("the trust file %s has no policy for feed %q; add one on the server if the feed is to be trusted", s.TrustFile, ref.FeedName)
+	}
+	signer, err := rules.Compile()
+	if err != nil {
+		return nil, untrusted("the trust file %s: feed %q: %v; correct it on the server", s.TrustFile, ref.FeedName, err)
+	}
+	feed, err := s.Memory.Feed(ref.FeedName)
+	if err != nil {
+		return nil, stateFailed(err)
+	}
+	accepted, known := feed.Find(ref.Digest)
+	check := func(original []byte, product string) (*verified, *failure) {
+		return verify(original, product, ref.Digest, signer, s.Clock.Now(), accepted.At)
+	}
+	if known {
+		document, failure, ok := s.fromShelf(ref.Digest, accepted.Product, check)
+		if ok {
+			return document, failure
+		}
+	}
+	bundle, failure := s.fetch(ctx, ref)
+	if failure != nil {
+		// Without the memory of having accepted it, a kept document is only the second choice: the product is unknown.
+		if document, _, ok := s.fromShelf(ref.Digest, "", check); ok && document != nil {
+			return document, nil
+		}
+		return nil, failure
+	}
+	document, refusal := check(bundle.Document, bundle.Product)
+	if refusal != nil {
+		return nil, &refusal.Failure
+	}
+	if known {
+		// It was on the shelf before: put it back for the time without a network.
+		if err := s.kept.put(ref.Digest, bundle.Document); err != nil {
+			s.Log.Error(err, "Document cannot be kept", "digest", ref.Digest)
+		}
+	}
+	return document, nil
+}
+
+// fromShelf verifies the kept bytes. It has no answer for bytes that are missing or that are no longer those that were
+// put there; fetching helps then, which it does not against a signer who is no longer trusted.
+func (s *Store) fromShelf(digest, product string, check func([]byte, string) (*verified, *failure)) (document *verified, refused *enforce.Failure, ok bool) {
+	original, err := s.kept.get(digest)
+	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			s.Log.Error(err, "Kept document cannot be read", "digest", digest)
+		}
+		return nil, nil, false
+	}
+	document, refusal := check(original, product)
+	switch {
+	case refusal == nil:
+		return document, nil, true
+	case refusal.content:
+		s.Log.Info("Kept document is damaged", "digest", digest, "problem", refusal.Message)
+		return nil, nil, false
+	}
+	return nil, &refusal.Failure, true
+}
+
+func (s *Store) fetch(ctx context.Context, ref enforce.DocumentRef) (Bundle, *enforce.Failure) {
+	bundle, err := s.Source.Bundle(ctx, ref.BundleName)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Bundle{}, &enforce.Failure{
+			Reason:  enforce.ReasonBundleMissing,
+			Message: fmt.Sprintf("the cluster has no MitigationBundle %q; look at the feed %q", ref.BundleName, ref.FeedName),
+		}
+	case err != nil:
+		return Bundle{}, &enforce.Failure{
+			Reason:  enforce.ReasonBundleUnavailable,
+			Message: fmt.Sprintf("MitigationBundle %q cannot be fetched; it is tried again", ref.BundleName), Transient: true,
+		}
+	}
+	return bundle, nil
+}
+
+// tidy drops what is no longer referred to.
+func (s *Store) tidy(refs []enforce.DocumentRef) {
+	inUse := map[string]bool{}
+	for _, ref := range refs {
+		inUse[ref.Digest] = true
+	}
+	if len(s.judged) > maxInMemory {
+		for key := range s.judged {
+			if !inUse[key.digest] {
+				delete(s.judged, key)
+			}
+		}
+	}
+	if err := s.kept.prune(inUse); err != nil {
+		s.Log.Error(err, "Kept documents cannot be tidied up")
+	}
+}
+
+func (s *Store) readTrustFile() (*trust.File, [sha256.Size]byte, error) {
+	data, err := durable.OS{}.Read(s.TrustFile, trust.MaxFileBytes)
+	if err != nil {
+		return nil, [sha256.Size]byte{}, err
+	}
+	file, err := trust.ParseFile(data)
+	if err != nil {
+		return nil, [sha256.Size]byte{}, fmt.Errorf("%s: %w", s.TrustFile, err)
+	}
+	return file, sha256.Sum256(data), nil
+}
+
+func untrusted(format string, args ...any) *enforce.Failure {
+	return &enforce.Failure{Reason: string(policy.Untrusted), Message: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,6 @@
+//go:build !windows
+
+package facts
+
+// Registry finds nothing outside Windows.
+func Registry() (Facts, error) { return Facts{}, nil }

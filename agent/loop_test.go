@@ -1,0 +1,487 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/testr"
+	"github.com/google/go-cmp/cmp"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"mitigation.dev/ems/agent/cluster"
+	"mitigation.dev/ems/agent/documents"
+	"mitigation.dev/ems/agent/enforce"
+	"mitigation.dev/ems/agent/facts"
+	"mitigation.dev/ems/agent/iis"
+	"mitigation.dev/ems/internal/ocs"
+	"mitigation.dev/ems/internal/policy"
+	"mitigation.dev/ems/internal/rollout"
+	"mitigation.dev/ems/internal/xmlsig"
+	"mitigation.dev/ems/test/iistree"
+	"mitigation.dev/ems/test/pki"
+)
+
+var now = time.Date(2026, 5, 14, 16, 0, 0, 0, time.UTC)
+
+// sharedKeys takes a while to make.
+var sharedKeys = sync.OnceValues(func() (*pki.PKI, error) { return pki.New(now) })
+
+const ruleText = `<rewrite><rules><rule name="Block probe" patternSyntax="ECMAScript" stopProcessing="true">` +
+	`<match url=".*" /><conditions><add input="{REQUEST_URI}" pattern="powershell" /></conditions><action type="AbortRequest" /></rule></rules></rewrite>`
+
+// fleet is a cluster with one server: a real IIS tree, the real parts of the agent, and a cluster made of values.
+type fleet struct {
+	*testing.T
+
+	root, stateDir, trustFile string
+	keys                      *pki.PKI
+	clock                     *clocktesting.FakeClock
+	loop                      *loop
+	said                      facts.Facts
+
+	// What the cluster holds and hears.
+	plan    *enforce.Plan
+	planErr error
+	bundles map[string]documents.Bundle
+	away    bool
+	last    cluster.Report
+	reports int
+}
+
+func (f *fleet) Plan() (*enforce.Plan, bool, error) {
+	if f.away {
+		return nil, false, nil
+	}
+	return f.plan, f.planErr == nil, f.planErr
+}
+
+func (f *fleet) Bundle(_ context.Context, name string) (documents.Bundle, error) {
+	if f.away {
+		return documents.Bundle{}, errors.New("connection refused")
+	}
+	if b, ok := f.bundles[name]; ok {
+		return b, nil
+	}
+	return documents.Bundle{}, documents.ErrNotFound
+}
+
+func (f *fleet) Report(_ context.Context, r cluster.Report) error {
+	if f.away {
+		return cluster.ErrUnheard
+	}
+	f.last, f.reports = r, f.reports+1
+	return nil
+}
+
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	keys, err := sharedKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	f := &fleet{
+		T: t, root: filepath.Join(dir, "drive"), stateDir: filepath.Join(dir, "state"), trustFile: filepath.Join(dir, "trust.yaml"),
+		keys: keys, clock: clocktesting.NewFakeClock(now), bundles: map[string]documents.Bundle{}, plan: &enforce.Plan{Generation: 1},
+		said: facts.Facts{Product: "ExchangeServer"},
+	}
+	if err := iistree.Write(f.root, iistree.Options{CRLF: true}); err != nil {
+		t.Fatal(err)
+	}
+	indented := strings.ReplaceAll(strings.TrimSpace(string(keys.Root.PEM())), "\n", "\n      ")
+	trust := "apiVersion: ems.mitigation.dev/trust/v1\nfeeds:\n  contoso:\n    roots: |\n      " + indented + "\n"
+	if err := os.WriteFile(f.trustFile, []byte(trust), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.restart()
+	return f
+}
+
+// restart begins a new process on the same disk.
+func (f *fleet) restart() {
+	f.Helper()
+	loop, err := newLoop(Options{
+		Server: "fe01", IISRoot: f.root, StateDir: f.stateDir, TrustFile: f.trustFile, Facts: f.said, Log: testr.New(f.T),
+	}, f, f.clock)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.loop = loop
+}
+
+// publish signs a document with M1 (rules and a pool) and returns what a plan says about it.
+func (f *fleet) publish(sequence, revision int64) enforce.Entry {
+	f.Helper()
+	unsigned, err := ocs.Build(ocs.Document{Version: ocs.Version11, Sequence: sequence, Configs: []ocs.Config{{
+		ID: "M1", Revision: revision, Description: "Block a probe",
+		Actions: []ocs.Action{
+			{ID: "M1.1", Type: ocs.URLRewrite, Scope: ocs.ScopeSite, Target: "Default Web Site", Description: "Rule", Rewrite: []byte(ruleText)},
+			{ID: "M1.2", Type: ocs.AppPool, Scope: ocs.ScopeServer, Target: "MSExchangeOABAppPool", Description: "Pool", Value: ocs.ValueStopped},
+		},
+	}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	signed, err := xmlsig.Sign(unsigned, xmlsig.SignOptions{Key: f.keys.ECDSA.Key, Certificates: f.keys.ECDSA.Chain()})
+	if err != nil {
+		f.Fatal(err)
+	}
+	v, err := xmlsig.Verify(signed, xmlsig.Policy{Roots: []*x509.Certificate{f.keys.Root.Certificate}}, now)
+	if err != nil {
+		f.Fatal(err)
+	}
+	name := fmt.Sprintf("contoso-%d", sequence)
+	f.bundles[name] = documents.Bundle{Product: "ExchangeServer", Document: signed}
+	return enforce.Entry{
+		ID: "M1", Decision: policy.Decision{Desired: policy.Apply, Reason: policy.Enabled}, Revision: revision, Release: rollout.ToAll(),
+		Document: enforce.DocumentRef{FeedName: "contoso", BundleName: name, Digest: hex.EncodeToString(v.Digest[:])},
+	}
+}
+
+// want makes the cluster's plan hold exactly these entries.
+func (f *fleet) want(entries ...enforce.Entry) {
+	f.plan = &enforce.Plan{Generation: f.plan.Generation + 1, Entries: entries}
+}
+
+func (f *fleet) pass() { f.loop.pass(f.Context()) }
+
+func (f *fleet) config() []byte {
+	f.Helper()
+	data, err := os.ReadFile(filepath.Join(f.root, filepath.FromSlash(iistree.ConfigFile)))
+	if err != nil {
+		f.Fatal(err)
+	}
+	return data
+}
+
+func (f *fleet) edit(old, with string) {
+	f.Helper()
+	before := f.config()
+	after := bytes.Replace(before, []byte(old), []byte(with), 1)
+	if bytes.Equal(before, after) {
+		f.Fatalf("the configuration does not hold %q", old)
+	}
+	if err := os.WriteFile(filepath.Join(f.root, filepath.FromSlash(iistree.ConfigFile)), after, 0o600); err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *fleet) poolState(pool string) iis.PoolState {
+	f.Helper()
+	state, err := iis.NewFilePools(f.root).State(f.Context(), pool)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return state
+}
+
+// wantInPlace checks the server itself.
+func (f *fleet) wantInPlace() {
+	f.Helper()
+	if n := bytes.Count(f.config(), []byte(`name="EMS M1.1 Block probe"`)); n != 1 {
+		f.Fatalf("the rule stands %d times in the configuration, want once", n)
+	}
+	if got := f.poolState("MSExchangeOABAppPool"); got != iis.PoolStopped {
+		f.Fatalf("the pool is %s, want it stopped", got)
+	}
+}
+
+// wantReport checks the only result of the last report, without its message.
+func (f *fleet) wantReport(state enforce.State, reason string, revision int64) {
+	f.Helper()
+	if len(f.last.Results) != 1 {
+		f.Fatalf("results = %+v, want one", f.last.Results)
+	}
+	got := f.last.Results[0]
+	if got.State != state || got.Reason != reason || got.Revision != revision {
+		f.Fatalf("result = %+v, want %s, %s, revision %d", got, state, reason, revision)
+	}
+}
+
+func (f *fleet) wantChanges(changes ...cluster.Change) {
+	f.Helper()
+	if diff := cmp.Diff(changes, f.last.Changes); diff != "" {
+		f.Fatalf("changes differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestLoop(t *testing.T) {
+	for name, test := range map[string]func(*fleet){
+		"a released mitigation is put in place and reported": func(f *fleet) {
+			f.want(f.publish(1, 1))
+			f.pass()
+			f.wantInPlace()
+			f.wantReport(enforce.Applied, "Enabled", 1)
+			f.wantChanges(cluster.Change{Kind: cluster.MitigationApplied, ID: "M1", Revision: 1})
+			want := cluster.Report{PlanGeneration: 2, Changed: map[string]time.Time{"m1": now}, Sequences: map[string]int64{"contoso": 1}}
+			got := cluster.Report{PlanGeneration: f.last.PlanGeneration, Changed: f.last.Changed, Sequences: f.last.Sequences, Problem: f.last.Problem}
+			if diff := cmp.Diff(want, got); diff != "" {
+				f.Errorf("report differs (-want +got):\n%s", diff)
+			}
+			if f.last.Facts.RewriteModule != "Present" || f.last.Facts.Product != "ExchangeServer" {
+				f.Errorf("facts = %+v, want the module present and the product", f.last.Facts)
+			}
+		},
+		"a pass without a reason changes nothing": func(f *fleet) {
+			f.want(f.publish(1, 1))
+			f.pass()
+			before := f.config()
+			f.clock.SetTime(now.Add(time.Hour))
+			f.pass()
+			if !bytes.Equal(before, f.config()) {
+				f.Error("the configuration was written")
+			}
+			f.wantChanges()
+			if got := f.last.Changed["m1"]; !got.Equal(now) {
+				f.Errorf("changed = %v, want it to stay at %v", got, now)
+			}
+		},
+		"the same mitigation of a newer document changes only the record": func(f *fleet) {
+			f.want(f.publish(1, 1))
+			f.pass()
+			before := f.config()
+			entry := f.publish(2, 1)
+			f.want(entry)
+			f.pass()
+			if !bytes.Equal(before, f.config()) {
+				f.Error("the configuration was written")
+			}
+			f.wantReport(enforce.Applied, "Enabled", 1)
+			if got := f.last.Results[0].Digest; got != entry.Document.Digest {
+				f.Errorf("document = %s, want that of the newer document, %s", got, entry.Document.Digest)
+			}
+		},
+		"a rule that somebody deletes comes back": func(f *fleet) {
+			f.want(f.publish(1, 1))
+			f.pass()
+			whole := f.config()
+			f.edit("EMS M1.1 Block probe", "Something else")
+			f.pass()
+			f.wantInPlace()
+			f.wantChanges(cluster.Change{Kind: cluster.DriftRepaired, ID: "M1", Revision: 1})
+			f.wantReport(enforce.Applied, "Enabled", 1)
+			if len(f.config()) < len(whole) {
+				f.Error("the repaired configuration is smaller than before")
+			}
+		},
+		"a pool that somebody starts is stopped again": func(f *fleet) {
+			f.want(f.publish(1, 1))
+			f.pass()
+			if err := iis.NewFilePools(f.root).Start(f.Context(), "MSExchangeOABAppPool"); err != nil {
+				f.Fatal(err)
+			}
+			f.pass()
+			f.wantInPlace()
+			f.wantChanges(cluster.Change{Kind: cluster.DriftRepaired, ID: "M1", Revision: 1})
+		},
+		"a block leaves the server as it was, byte for byte": func(f *fleet) {
+			before := f.config()
+			entry := f.publish(1, 1)
+			f.want(entry)
+			f.pass()
+			f.wantInPlace()
+			entry.Decision = policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByPool, Message: "the pool blocks M1: breaks printing"}
+			f.want(entry)
+			f.pass()
+			if diff := cmp.Diff(string(before), string(f.config())); diff != "" {
+				f.Errorf("configuration differs (-before +after):\n%s", diff)
+			}
+			if got := f.poolState("MSExchangeOABAppPool"); got != iis.PoolStarted {
+				f.Errorf("the pool is %s, want it started", got)
+			}
+			f.wantReport(enforce.Removed, "BlockedByPool", 0)
+			f.wantChanges(cluster.Change{Kind: cluster.MitigationRemoved, ID: "M1", Revision: 1})
+		},
+		"a document that was tampered with changes nothing": func(f *fleet) {
+			f.want(f.publish(1, 1))
+			f.pass()
+			before := f.config()
+			entry := f.publish(2, 2)
+			b := f.bundles["contoso-2"]
+			b.Document = bytes.Replace(b.Document, []byte("AbortRequest"), []byte("None"), 1)
+			f.bundles["contoso-2"] = b
+			f.want(entry)
+			f.pass()
+			if !bytes.Equal(before, f.config()) {
+				f.Error("the configuration was written")
+			}
+			f.wantInPlace()
+			f.wantReport(enforce.Failed, "Untrusted", 1)
+			f.wantChanges()
+		},
+		"a plan that claims another revision than was signed changes nothing": func(f *fleet) {
+			entry := f.publish(1, 1)
+			entry.Revision = 2
+			before := f.config()
+			f.want(entry)
+			f.pass()
+			if !bytes.Equal(before, f.config()) {
+				f.Error("the configuration was written")
+			}
+			f.wantReport(enforce.Failed, "PlanMismatch", 0)
+		},
+		"an older document is refused": func(f *fleet) {
+			older := f.publish(1, 1)
+			f.want(f.publish(2, 2))
+			f.pass()
+			f.want(older)
+			f.pass()
+			f.wantInPlace()
+			f.wantReport(enforce.Failed, "SequenceRolledBack", 2)
+		},
+		"after a restart without a network everything is still enforced": func(f *fleet) {
+			f.want(f.publish(1, 1))
+			f.pass()
+			f.away = true
+			f.restart()
+			f.edit("EMS M1.1 Block probe", "Something else")
+			f.pass()
+			f.wantInPlace()
+			f.away = false
+			f.pass()
+			f.wantReport(enforce.Applied, "Enabled", 1)
+			// What was done meanwhile is told as soon as somebody listens.
+			f.wantChanges(cluster.Change{Kind: cluster.DriftRepaired, ID: "M1", Revision: 1})
+			f.pass()
+			f.wantChanges()
+		},
+		"a plan that was seen before the network went is carried out without it": func(f *fleet) {
+			entry := f.publish(1, 1)
+			entry.Release = rollout.Release{}
+			f.want(entry)
+			f.pass() // fetches and accepts the document
+			f.wantReport(enforce.Pending, "AwaitingStage", 0)
+			entry.Release = rollout.ToAll()
+			f.want(entry)
+			if err := f.loop.memory.SavePlan(f.plan); err != nil {
+				f.Fatal(err)
+			}
+			f.away = true
+			f.restart()
+			f.pass()
+			f.wantInPlace()
+		},
+		"a plan that is deleted removes nothing": func(f *fleet) {
+			f.want(f.publish(1, 1))
+			f.pass()
+			f.plan = nil
+			f.pass()
+			f.wantInPlace()
+			f.wantReport(enforce.Applied, "NotInPlan", 1)
+			if f.last.PlanGeneration != 0 {
+				f.Errorf("plan generation = %d, want none", f.last.PlanGeneration)
+			}
+		},
+		"a plan that cannot be read leaves the last one in force": func(f *fleet) {
+			f.want(f.publish(1, 1))
+			f.pass()
+			f.planErr = fmt.Errorf("plan: %w", cluster.ErrPlanUnreadable)
+			f.edit("EMS M1.1 Block probe", "Something else")
+			f.pass()
+			f.wantInPlace()
+			if f.last.Problem == nil || f.last.Problem.Reason != "InvalidSpec" {
+				f.Errorf("problem = %+v, want InvalidSpec", f.last.Problem)
+			}
+		},
+		"an audit changes nothing": func(f *fleet) {
+			before := f.config()
+			f.want(f.publish(1, 1))
+			f.plan.AuditOnly = true
+			f.pass()
+			if !bytes.Equal(before, f.config()) {
+				f.Error("the configuration was written")
+			}
+			f.wantReport(enforce.Audited, "Audit", 0)
+		},
+		"an update that makes a mitigation unnecessary removes it": func(f *fleet) {
+			before := f.config()
+			f.want(f.publish(1, 1))
+			f.pass()
+			f.said.Build = "15.2.2562.43"
+			f.restart()
+			fixed, err := facts.Parse(facts.Facts{Build: "15.2.2562.40"})
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.want(f.plan.Entries...)
+			f.plan.FixedBuilds = []policy.FixedBuild{{ID: "M1", Build: fixed.Build}}
+			f.pass()
+			f.wantReport(enforce.NotApplicable, "FixedByUpdate", 0)
+			if !bytes.Equal(before, f.config()) {
+				f.Error("the configuration is not as it was")
+			}
+		},
+		"a server without the rewrite module says so": func(f *fleet) {
+			if err := iistree.Write(f.root, iistree.Options{NoRewrite: true}); err != nil {
+				f.Fatal(err)
+			}
+			f.want(f.publish(1, 1))
+			f.pass()
+			f.wantReport(enforce.Failed, iis.RewriteSectionMissing, 0)
+			if f.last.Facts.RewriteModule != "Missing" {
+				f.Errorf("rewrite module = %s, want it missing", f.last.Facts.RewriteModule)
+			}
+		},
+		"a configuration that is broken fails the mitigation and is not touched": func(f *fleet) {
+			f.want(f.publish(1, 1))
+			f.edit("</configuration>", "")
+			broken := f.config()
+			f.pass()
+			f.wantReport(enforce.Failed, iis.ConfigurationMalformed, 0)
+			if !bytes.Equal(broken, f.config()) {
+				f.Error("the broken configuration was written")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) { test(newFleet(t)) })
+	}
+}
+
+// brokenServer does not know what is in place.
+type brokenServer struct {
+	server
+	reconciled bool
+}
+
+func (*brokenServer) Applied() ([]iis.Mitigation, error) {
+	return nil, errors.New("journal: disk failure")
+}
+
+func (s *brokenServer) Reconcile(context.Context, []iis.Mitigation) ([]iis.Outcome, error) {
+	s.reconciled = true
+	return nil, nil
+}
+
+func TestLoopChangesNothingWithoutKnowingWhatIsInPlace(t *testing.T) {
+	f := newFleet(t)
+	broken := &brokenServer{server: f.loop.server}
+	f.loop.server = broken
+	f.want(f.publish(1, 1))
+	f.pass()
+	if broken.reconciled {
+		t.Error("the server was changed")
+	}
+	if f.last.Problem == nil || !strings.Contains(f.last.Problem.Message, "disk failure") {
+		t.Errorf("problem = %+v, want the disk failure", f.last.Problem)
+	}
+}
+
+func TestLoopReportsNothingOfAPassThatWasCutShort(t *testing.T) {
+	f := newFleet(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	f.loop.pass(ctx)
+	if f.reports != 0 {
+		t.Errorf("%d reports, want none", f.reports)
+	}
+}

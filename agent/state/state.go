@@ -1,0 +1,172 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"mitigation.dev/ems/agent/enforce"
+	"mitigation.dev/ems/agent/journal"
+	"mitigation.dev/ems/agent/journal/durable"
+	"mitigation.dev/ems/internal/replay"
+)
+
+const (
+	kindPlan   = "plan"
+	kindFeed   = "feed"
+	kindChange = "change"
+
+	// planName is the name of the only plan that a server has.
+	planName = "pool"
+	// changesName is the name of the only record of changes.
+	changesName = "mitigations"
+
+	// MaxAccepted is how many accepted documents of a feed are remembered. Two or three are in use at once while a newer
+	// one is staged; the rest allows an operator to go back a while.
+	MaxAccepted = 64
+)
+
+// Feed is what the server has seen of one feed.
+type Feed struct {
+	Seen replay.Seen `json:"seen"`
+	// Accepted documents, the newest last, at most MaxAccepted.
+	Accepted []Accepted `json:"accepted,omitempty"`
+}
+
+// Accepted is one document that this server verified and accepted.
+type Accepted struct {
+	Digest string `json:"digest"`
+	// Product of the feed, for mitigations that do not say what they are made for.
+	Product string    `json:"product,omitempty"`
+	At      time.Time `json:"at"`
+}
+
+// Find returns the record of an accepted document.
+func (f Feed) Find(digest string) (Accepted, bool) {
+	for _, a := range f.Accepted {
+		if a.Digest == digest {
+			return a, true
+		}
+	}
+	return Accepted{}, false
+}
+
+// With returns the feed after one more document was accepted.
+func (f Feed) With(seen replay.Seen, a Accepted) Feed {
+	list := append(slices.Clone(f.Accepted), a)
+	return Feed{Seen: seen, Accepted: list[max(0, len(list)-MaxAccepted):]}
+}
+
+// Memory is a folder of records. Its methods may be called from several goroutines.
+type Memory struct {
+	mu    sync.Mutex
+	store *journal.Store
+}
+
+// Open opens the memory in a folder and makes the folder when it is missing.
+func Open(dir string) (*Memory, error) {
+	store, err := journal.Open(dir, durable.OS{})
+	if err != nil {
+		return nil, fmt.Errorf("agent state: %w", err)
+	}
+	return &Memory{store: store}, nil
+}
+
+// Plan returns the plan that was saved last, nil if there is none.
+func (m *Memory) Plan() (*enforce.Plan, error) {
+	plan, ok, err := load[enforce.Plan](m, kindPlan, planName)
+	if err != nil || !ok {
+		return nil, err
+	}
+	return &plan, nil
+}
+
+// SavePlan keeps a plan; nil forgets the one that is kept.
+func (m *Memory) SavePlan(plan *enforce.Plan) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if plan == nil {
+		return wrap(m.store.Delete(kindPlan, planName))
+	}
+	return wrap(m.store.Put(kindPlan, planName, plan))
+}
+
+// Feed returns what was seen of a feed; the zero value for one that is new.
+func (m *Memory) Feed(name string) (Feed, error) {
+	feed, _, err := load[Feed](m, kindFeed, name)
+	return feed, err
+}
+
+// Feeds returns what was seen of every feed, by name.
+func (m *Memory) Feeds() (map[string]Feed, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	feeds, err := journal.Load[Feed](m.store, kindFeed)
+	return feeds, wrap(err)
+}
+
+// SaveFeed keeps what was seen of a feed.
+func (m *Memory) SaveFeed(name string, feed Feed) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return wrap(m.store.Put(kindFeed, name, feed))
+}
+
+// Changes returns when the server was last changed for each mitigation, by lower-case id.
+func (m *Memory) Changes() (map[string]time.Time, error) {
+	changes, _, err := load[map[string]time.Time](m, kindChange, changesName)
+	if changes == nil {
+		changes = map[string]time.Time{}
+	}
+	return changes, err
+}
+
+// SaveChanges keeps the times of the last changes.
+func (m *Memory) SaveChanges(changes map[string]time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return wrap(m.store.Put(kindChange, changesName, changes))
+}
+
+// Damaged names the records that were found damaged and set aside.
+func (m *Memory) Damaged() ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var damaged []string
+	for _, kind := range []string{kindPlan, kindFeed, kindChange} {
+		names, err := m.store.Damaged(kind)
+		if err != nil {
+			return nil, wrap(err)
+		}
+		for _, n := range names {
+			damaged = append(damaged, kind+" "+n)
+		}
+	}
+	return damaged, nil
+}
+
+func load[T any](m *Memory, kind, name string) (T, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all, err := journal.Load[T](m.store, kind)
+	if err != nil {
+		var none T
+		return none, false, wrap(err)
+	}
+	for n, record := range all {
+		if strings.EqualFold(n, name) {
+			return record, true, nil
+		}
+	}
+	var none T
+	return none, false, nil
+}
+
+func wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("agent state: %w", err)
+}

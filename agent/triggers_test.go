@@ -1,0 +1,91 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/testr"
+	clocktesting "k8s.io/utils/clock/testing"
+)
+
+func TestNextIntervalVariesByAFifth(t *testing.T) {
+	for random, want := range map[float64]time.Duration{0: 24 * time.Second, 0.5: 30 * time.Second, 1: 36 * time.Second} {
+		if got := nextInterval(random); got.Round(time.Millisecond) != want {
+			t.Errorf("nextInterval(%v) = %v, want %v", random, got, want)
+		}
+	}
+}
+
+// timers waits until the loop waits for the clock.
+func timers(t *testing.T, clk *clocktesting.FakeClock) {
+	t.Helper()
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	timeout := time.After(20 * time.Second)
+	for !clk.HasWaiters() {
+		select {
+		case <-ticker.C:
+		case <-timeout:
+			t.Fatal("the loop does not wait")
+		}
+	}
+}
+
+func TestRunTriggered(t *testing.T) {
+	for name, tc := range map[string]struct {
+		trigger func(clk *clocktesting.FakeClock, plan, files chan struct{})
+	}{
+		"the interval":     {func(clk *clocktesting.FakeClock, _, _ chan struct{}) { clk.Step(36 * time.Second) }},
+		"a change of plan": {func(_ *clocktesting.FakeClock, plan, _ chan struct{}) { plan <- struct{}{} }},
+		"a change of file": {func(_ *clocktesting.FakeClock, _, files chan struct{}) { files <- struct{}{} }},
+	} {
+		t.Run(name+" starts a pass", func(t *testing.T) {
+			clk := clocktesting.NewFakeClock(now)
+			plan, files, passes := make(chan struct{}), make(chan struct{}), make(chan struct{})
+			ctx, cancel := context.WithCancel(t.Context())
+			stopped := make(chan struct{})
+			go func() {
+				defer close(stopped)
+				runTriggered(ctx, clk, plan, files, func(context.Context) { passes <- struct{}{} })
+			}()
+			<-passes // the first comes at once
+			timers(t, clk)
+			tc.trigger(clk, plan, files)
+			for done := false; !done; {
+				select {
+				case <-passes:
+					done = true
+				default:
+					clk.Step(settle)
+				}
+			}
+			cancel()
+			<-stopped
+		})
+	}
+}
+
+func TestWatchFolder(t *testing.T) {
+	dir := t.TempDir()
+	changes := watchFolder(t.Context(), dir, testr.New(t))
+	if err := os.WriteFile(filepath.Join(dir, "applicationHost.config"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-changes:
+	case <-time.After(20 * time.Second):
+		t.Fatal("no change within 20 seconds")
+	}
+}
+
+func TestWatchFolderThatIsMissingIsNoFailure(t *testing.T) {
+	changes := watchFolder(t.Context(), filepath.Join(t.TempDir(), "none"), testr.New(t))
+	select {
+	case <-changes:
+		t.Error("a change of a folder that does not exist")
+	default:
+	}
+}
