@@ -174,7 +174,7 @@ func TestReportWritesOnlyWhatChanged(t *testing.T) {
 	send(report, 2)
 	a.seen()
 	second := a.server().Status
-	if second.Summary.Applied != "M1, M2" || len(second.Conditions) != 1 {
+	if second.Summary.Applied != "M1,M2" || len(second.Conditions) != 1 {
 		t.Errorf("status = %+v, want M1 and M2 applied and one condition", second)
 	}
 	if !first.Conditions[0].LastTransitionTime.Equal(&second.Conditions[0].LastTransitionTime) {

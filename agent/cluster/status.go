@@ -13,9 +13,6 @@ import (
 	"mitigation.dev/ems/internal/policy"
 )
 
-// maxSummary is the limit of the API for a field of the summary.
-const maxSummary = 512
-
 // Report is what the agent has to say of its server.
 type Report struct {
 	// PlanGeneration of the plan that the results speak of; 0 when the pool has none.
@@ -127,14 +124,5 @@ func summaryOf(mitigations []emsv1.ServerMitigation) emsv1.ServerSummary {
 			blocked = append(blocked, string(m.ID))
 		}
 	}
-	return emsv1.ServerSummary{Applied: listed(applied), Failed: listed(failed), Blocked: listed(blocked)}
-}
-
-// listed joins ids as far as they fit, and says how many did not.
-func listed(ids []string) string {
-	text := strings.Join(ids, ", ")
-	for shown := len(ids) - 1; len(text) > maxSummary && shown >= 0; shown-- {
-		text = fmt.Sprintf("%s and %d more", strings.Join(ids[:shown], ", "), len(ids)-shown)
-	}
-	return text
+	return emsv1.ServerSummary{Applied: conditions.IDs(applied), Failed: conditions.IDs(failed), Blocked: conditions.IDs(blocked)}
 }

@@ -170,22 +170,6 @@ func TestStatusNeverTakesASequenceBack(t *testing.T) {
 	}
 }
 
-func TestListed(t *testing.T) {
-	long := make([]string, 200)
-	for i := range long {
-		long[i] = fmt.Sprintf("M%d", i)
-	}
-	if got := listed(long); len(got) > maxSummary || !strings.HasPrefix(got, "M0, M1, ") || !strings.Contains(got, " more") {
-		t.Errorf("listed() = %q (%d bytes), want the first ids and how many more within %d bytes", got, len(got), maxSummary)
-	}
-	if got := listed([]string{"M1", "M2"}); got != "M1, M2" {
-		t.Errorf("listed() = %q, want %q", got, "M1, M2")
-	}
-	if got := listed(nil); got != "" {
-		t.Errorf("listed() = %q, want nothing", got)
-	}
-}
-
 func TestAnnouncements(t *testing.T) {
 	failed := func(reason string) []emsv1.ServerMitigation {
 		return []emsv1.ServerMitigation{{ID: "M1", State: "Failed", Reason: reason, Message: "do something"}}

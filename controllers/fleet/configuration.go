@@ -33,7 +33,7 @@ func configurationStatus(
 			next = e.ExpiryTime.Time
 		}
 	}
-	status.Blocked = joinIDs(blocked)
+	status.Blocked = conditions.IDs(blocked)
 
 	selector, err := scope.Selector(c)
 	if err != nil {

@@ -202,21 +202,8 @@ func poolSummary(mitigations []emsv1.PoolMitigationStatus, inSync, servers int) 
 	}
 	return emsv1.PoolSummary{
 		InSync:  fmt.Sprintf("%d/%d", inSync, servers),
-		Applied: joinIDs(applied), Blocked: joinIDs(blocked), Failed: joinIDs(failed),
+		Applied: conditions.IDs(applied), Blocked: conditions.IDs(blocked), Failed: conditions.IDs(failed),
 	}
-}
-
-// maxSummary is the length that the API allows for a list of ids in a summary.
-const maxSummary = 512
-
-// joinIDs lists ids for a table column, cut with an ellipsis where the API's limit ends.
-func joinIDs(ids []string) string {
-	text := strings.Join(ids, ",")
-	if len(text) <= maxSummary {
-		return text
-	}
-	cut := strings.LastIndexByte(text[:maxSummary-len(",…")], ',')
-	return text[:cut] + ",…"
 }
 
 func firstFew(names []string) []string {

@@ -300,17 +300,6 @@ func TestConfigurationStatus(t *testing.T) {
 	}
 }
 
-func TestJoinIDsStaysWithinTheAPI(t *testing.T) {
-	var many []string
-	for i := range 512 {
-		many = append(many, fmt.Sprintf("M%d", i))
-	}
-	got := joinIDs(many)
-	if len(got) > 512 || !strings.HasSuffix(got, ",…") || !strings.HasPrefix(got, "M0,M1,") {
-		t.Errorf("joinIDs = %d bytes, %q", len(got), got)
-	}
-}
-
 func BenchmarkPoolStatusOf1000Servers(b *testing.B) {
 	var servers []emsv1.PoolServer
 	for i := range 1000 {

@@ -1,6 +1,7 @@
 package conditions_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -69,5 +70,22 @@ func TestTruncateCutsAtACharacter(t *testing.T) {
 				t.Errorf("Truncate = %d bytes ending %q, want %d bytes", len(got), got[len(got)-6:], len(tc.want))
 			}
 		})
+	}
+}
+
+func TestIDsStaysWithinTheAPI(t *testing.T) {
+	var many []string
+	for i := range 512 {
+		many = append(many, fmt.Sprintf("M%d", i))
+	}
+	got := conditions.IDs(many)
+	if len(got) > 512 || !strings.HasPrefix(got, "M0,M1,") || !strings.HasSuffix(got, "-more") {
+		t.Errorf("IDs = %d bytes, %q", len(got), got)
+	}
+	if got, want := conditions.IDs([]string{"M1", "PING1"}), "M1,PING1"; got != want {
+		t.Errorf("IDs = %q, want %q", got, want)
+	}
+	if got := conditions.IDs(nil); got != "" {
+		t.Errorf("IDs of none = %q, want nothing", got)
 	}
 }
