@@ -54,7 +54,11 @@ func count(feed *emsv1.MitigationFeed, d *document, refusedHere []emsv1.RefusedC
 }
 
 func acceptedOutcome(feed *emsv1.MitigationFeed) conditions.Outcome {
-	accepted := fmt.Sprintf("%d mitigations", ptr.Deref(feed.Status.Mitigations, 0))
+	mitigations := ptr.Deref(feed.Status.Mitigations, 0)
+	accepted := fmt.Sprintf("%d mitigations", mitigations)
+	if mitigations == 1 {
+		accepted = "1 mitigation"
+	}
 	if sequence := feed.Status.Document.Sequence; sequence > 0 {
 		accepted += fmt.Sprintf(" from the document of sequence %d", sequence)
 	}

@@ -1,0 +1,20 @@
+// Command demo runs the whole system on this machine and tells its story: a signed document arrives, is verified,
+// becomes mitigations, servers apply them, an operator blocks one, the publisher withdraws them.
+//
+// # Usage
+//
+//	make demo                        # tell the story, then leave everything running until Ctrl-C
+//	make demo ONCE=1                 # check every step, stop, and exit with 1 if one does not hold
+//	make demo FEED_DOCUMENT=path     # serve this signed document instead of a fresh one
+//
+// The variables are also flags: -once, -feed-document, -feed-trust.
+//
+// # Considerations
+//
+// Everything is real but IIS: the API server, the manager, the agents and the signatures. The servers are the
+// configuration files of IIS in their real format; what IIS would do with a request is answered by the project's own
+// evaluator of URL Rewrite rules, from the rules that stand in these files.
+//
+// A given document is judged by the trust policy of a MitigationFeed manifest, by default that of the sample for Microsoft's
+// feed for Exchange Server. Taking trust anchors from the document itself would prove nothing.
+package main

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"mitigation.dev/ems/test/harness"
+)
+
+// Exit codes.
+const (
+	exitFailure     = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+// options are the flags.
+type options struct {
+	once          bool
+	document      string
+	feedWithTrust string
+}
+
+func main() {
+	var o options
+	flag.BoolVar(&o.once, "once", isSet("ONCE"), "check every step, stop everything, and exit with 1 if a step does not hold (default: $ONCE)")
+	flag.StringVar(&o.document, "feed-document", os.Getenv("FEED_DOCUMENT"), "file with a signed document to serve instead of a fresh one (default: $FEED_DOCUMENT)")
+	flag.StringVar(&o.feedWithTrust, "feed-trust", os.Getenv("FEED_TRUST"),
+		"manifest of a MitigationFeed whose spec.trust judges that document (default: $FEED_TRUST, then config/samples/mitigationfeed_exchange.yaml)")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "demo: argument %q: not expected\n", flag.Arg(0))
+		os.Exit(exitUsage)
+	}
+	os.Exit(run(o))
+}
+
+// isSet tells whether an environment variable says yes.
+func isSet(name string) bool {
+	value := os.Getenv(name)
+	return value != "" && value != "0" && value != "false"
+}
+
+func run(o options) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go stopWithParent(ctx, cancel)
+
+	t := newTeller(os.Stdout)
+	env, err := prepare(ctx, o, t)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "demo: %v\n", err)
+		return exitFailure
+	}
+	keep := false
+	defer func() {
+		t.say("Stopping everything")
+		env.Stop()
+		if !keep {
+			_ = os.RemoveAll(env.Dir)
+		}
+		t.say("Nothing is left running")
+	}()
+
+	err = tell(ctx, o, env, t)
+	if ctx.Err() != nil {
+		return exitInterrupted
+	}
+	if err != nil || t.failed > 0 && o.document == "" { // that a given document is refused tells nothing of the system
+		keep = true
+		t.say("What there is to see (all logs: %s):", filepath.Join(env.Dir, "logs"))
+		t.text(env.Diagnose(ctx))
+	}
+	if err != nil {
+		t.checkError(err, "the story goes on")
+	}
+	t.result()
+	if !o.once {
+		showNext(env, t)
+		<-ctx.Done()
+		return 0
+	}
+	if t.failed > 0 {
+		return exitFailure
+	}
+	return 0
+}
+
+// stopWithParent ends the demonstration when the program that started it is gone: a signal that ends "go run" or make does
+// not reach their children.
+func stopWithParent(ctx context.Context, cancel context.CancelFunc) {
+	parent := os.Getppid()
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if os.Getppid() != parent {
+				cancel()
+				return
+			}
+		}
+	}
+}
+
+// prepare finds the programs and a folder to work in.
+func prepare(ctx context.Context, o options, t *teller) (*harness.Environment, error) {
+	root, err := harness.FindRoot()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := workFolder(o, root)
+	if err != nil {
+		return nil, err
+	}
+	var programs harness.Programs
+	if err := programs.FindControlPlane(root); err != nil {
+		return nil, err
+	}
+	if !programs.SetBuilt(filepath.Join(root, "bin")) {
+		t.say("bin/manager and bin/ems-agent are not there; building them (`make demo` does it beforehand)")
+		if err := programs.Build(ctx, root, filepath.Join(dir, "programs")); err != nil {
+			return nil, err
+		}
+	}
+	return harness.New(harness.Options{Root: root, Dir: dir, Programs: programs})
+}
+
+// workFolder is one that is easy to type when people shall use it, and one of its own when nobody looks.
+func workFolder(o options, root string) (string, error) {
+	if o.once {
+		return os.MkdirTemp("", "ems-demo-")
+	}
+	dir := filepath.Join(root, "bin", "demo")
+	if err := takeOver(dir); err != nil {
+		return "", err
+	}
+	return dir, nil
+}
+
+// takeOver empties a folder unless another demonstration that still runs uses it.
+func takeOver(dir string) error {
+	owner := filepath.Join(dir, "pid")
+	if content, err := os.ReadFile(owner); err == nil {
+		var pid int
+		if _, err := fmt.Sscan(string(content), &pid); err == nil && alive(pid) {
+			return fmt.Errorf("another demonstration runs already (process %d) and uses %s", pid, dir)
+		}
+	}
+	return errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755), os.WriteFile(owner, fmt.Appendln(nil, os.Getpid()), 0o644))
+}
+
+func alive(pid int) bool {
+	process, err := os.FindProcess(pid)
+	return err == nil && process.Signal(syscall.Signal(0)) == nil
+}
+
+func showNext(env *harness.Environment, t *teller) {
+	kubectl := env.Kubectl.Path
+	if relative, err := filepath.Rel(env.Root, kubectl); err == nil && filepath.IsLocal(relative) {
+		kubectl = relative
+	}
+	t.chapter("Everything keeps running. In another terminal, in %s:", env.Root)
+	t.text(fmt.Sprintf(`export KUBECONFIG=%[1]s
+alias kubectl=%[2]s
+kubectl get mitigations
+kubectl get ems -A
+kubectl get poolservers -A -o wide
+kubectl apply -f config/samples/poolmitigationconfig.yaml     # blocks M1: its rule disappears from every server
+kubectl describe poolserver fe01 -n pool-frontends            # what happened there
+cat %[3]s
+Ctrl-C here stops everything and removes %[4]s.`, env.Kubectl.Kubeconfig, kubectl,
+		filepath.Join(env.Dir, "servers/pool-frontends/fe01/disk/Windows/System32/inetsrv/config/applicationHost.config"), env.Dir))
+}

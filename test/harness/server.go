@@ -1,0 +1,159 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"mitigation.dev/ems/agent/iis"
+	"mitigation.dev/ems/agent/iis/apphost"
+	"mitigation.dev/ems/agent/iis/lossless"
+	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/rewrite"
+	"mitigation.dev/ems/internal/trust"
+	"mitigation.dev/ems/test/iistree"
+)
+
+// Server is a server of a pool: the files of its IIS, and its agent.
+type Server struct {
+	Name string
+	Pool Pool
+	// Root stands for the drive that IIS is installed on.
+	Root string
+	// TrustFile is the trust policy of the server.
+	TrustFile string
+	// Agent is the process of its agent.
+	Agent *Process
+}
+
+// ConfigFile is the path of applicationHost.config.
+func (s *Server) ConfigFile() string {
+	return filepath.Join(s.Root, filepath.FromSlash(iistree.ConfigFile))
+}
+
+// HostName is the full name of the server.
+func (s *Server) HostName() string {
+	_, domain, _ := strings.Cut(s.Pool.FQDN, ".")
+	return s.Name + "." + domain
+}
+
+// Request says what IIS would do with a request to the site, under the rules that stand in applicationHost.config now.
+func (s *Server) Request(method, target string) (rewrite.Outcome, error) {
+	levels, err := s.rules()
+	if err != nil {
+		return rewrite.Outcome{}, err
+	}
+	outcome := rewrite.Outcome{Kind: rewrite.Passed}
+	for _, fragment := range levels {
+		set, err := rewrite.ParseRules(fragment)
+		if err != nil {
+			return outcome, fmt.Errorf("server %s: %w", s.Name, err)
+		}
+		if outcome, err = set.Evaluate(rewrite.SplitTarget(method, s.HostName(), target, nil)); err != nil {
+			return outcome, fmt.Errorf("server %s: %w", s.Name, err)
+		}
+		if outcome.Blocked() {
+			break
+		}
+	}
+	return outcome, nil
+}
+
+// rules returns the <rules> elements that act on the site, those of the server first. Files that IIS could not read are an
+// error.
+func (s *Server) rules() ([][]byte, error) {
+	doc, err := s.readConfig()
+	if err != nil {
+		return nil, err
+	}
+	var found [][]byte
+	inside := func(level *lossless.Element) {
+		for _, web := range level.Children {
+			if web.Name != "system.webServer" {
+				continue
+			}
+			if section := web.Child("rewrite"); section != nil && section.Child("rules") != nil {
+				rules := section.Child("rules")
+				found = append(found, doc.Data[rules.Start:rules.End])
+			}
+		}
+	}
+	inside(doc.Root)
+	for _, path := range []string{"", Site} {
+		for _, location := range doc.Root.Children {
+			if location.Name == "location" && strings.EqualFold(location.Value("path"), path) {
+				inside(location)
+			}
+		}
+	}
+	return found, nil
+}
+
+// readConfig reads applicationHost.config the way the agent does, which refuses what IIS would not read.
+func (s *Server) readConfig() (*lossless.Document, error) {
+	content, err := os.ReadFile(s.ConfigFile())
+	if err != nil {
+		return nil, fmt.Errorf("server %s: %w", s.Name, err)
+	}
+	if _, err := apphost.Parse(content); err != nil {
+		return nil, fmt.Errorf("server %s: %w", s.Name, err)
+	}
+	doc, err := lossless.Parse(content)
+	if err != nil {
+		return nil, fmt.Errorf("server %s: %w", s.Name, err)
+	}
+	return doc, nil
+}
+
+// RuleNames lists the names of the rules that act on the site, in order.
+func (s *Server) RuleNames() ([]string, error) {
+	levels, err := s.rules()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, fragment := range levels {
+		doc, err := lossless.Parse(fragment)
+		if err != nil {
+			return nil, fmt.Errorf("server %s: %w", s.Name, err)
+		}
+		for _, rule := range doc.Root.Children {
+			names = append(names, rule.Value("name"))
+		}
+	}
+	return names, nil
+}
+
+// PoolState is whether an application pool of the server runs.
+func (s *Server) PoolState(ctx context.Context, pool string) (iis.PoolState, error) {
+	return iis.NewFilePools(s.Root).State(ctx, pool)
+}
+
+// WriteConfig replaces applicationHost.config, as an administrator or a tool would.
+func (s *Server) WriteConfig(content []byte) error {
+	// The mode of the file stays: os.WriteFile does not touch it.
+	if err := os.WriteFile(s.ConfigFile(), content, 0o644); err != nil {
+		return fmt.Errorf("server %s: %w", s.Name, err)
+	}
+	return nil
+}
+
+// Believe writes the trust file of the server: whose documents it accepts, by feed.
+func (s *Server) Believe(feeds map[string]emsv1.TrustPolicy) error {
+	content, err := yaml.Marshal(map[string]any{"apiVersion": trust.APIVersion, "feeds": feeds})
+	if err != nil {
+		return fmt.Errorf("server %s: trust file: %w", s.Name, err)
+	}
+	// A mistake here would look like a refusal by the agent.
+	if _, err := trust.ParseFile(content); err != nil {
+		return fmt.Errorf("server %s: trust file: %w", s.Name, err)
+	}
+	if err := os.WriteFile(s.TrustFile, content, 0o600); err != nil {
+		return fmt.Errorf("server %s: trust file: %w", s.Name, err)
+	}
+	return nil
+}
