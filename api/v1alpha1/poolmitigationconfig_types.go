@@ -220,6 +220,11 @@ type PoolMitigationStatus struct {
 
 // PoolSummary puts a pool in a few words for tables.
 type PoolSummary struct {
+	// mode is what happens in the pool now, whoever decided it: Enforce, Audit, Disabled or Suspended.
+	// +kubebuilder:validation:Enum=Enforce;Audit;Disabled;Suspended
+	// +optional
+	Mode string `json:"mode,omitempty"`
+
 	// inSync tells how many of the pool's servers are as the plan wants them: 3/3.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=32
@@ -281,8 +286,7 @@ type PoolMitigationConfigStatus struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=pmc,categories=ems
-// +kubebuilder:printcolumn:name="Mitigations",type=string,JSONPath=`.spec.mitigations`
-// +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.spec.mode`
+// +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.status.summary.mode`
 // +kubebuilder:printcolumn:name="In Sync",type=string,JSONPath=`.status.summary.inSync`
 // +kubebuilder:printcolumn:name="Applied",type=string,JSONPath=`.status.summary.applied`
 // +kubebuilder:printcolumn:name="Blocked",type=string,JSONPath=`.status.summary.blocked`

@@ -105,7 +105,7 @@ var _ = Describe("The fleet controllers", func() {
 		}
 		Eventually(func(g Gomega) {
 			g.Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(pool), pool)).To(Succeed())
-			g.Expect(pool.Status.Summary).To(Equal(emsv1.PoolSummary{InSync: "2/3", Applied: "M1"}))
+			g.Expect(pool.Status.Summary).To(Equal(emsv1.PoolSummary{Mode: "Enforce", InSync: "2/3", Applied: "M1"}))
 			g.Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(mitigation), mitigation)).To(Succeed())
 			g.Expect(mitigation.Status.Applied).To(Equal("2/3"))
 		}).Should(Succeed())

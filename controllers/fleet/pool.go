@@ -47,8 +47,28 @@ func poolStatus(v poolView) emsv1.PoolMitigationConfigStatus {
 		}
 	}
 	status.Summary = poolSummary(status.Mitigations, inSync, len(v.servers))
+	status.Summary.Mode = v.mode()
 	conditions.Set(&status.Conditions, v.pool.Generation, poolOutcome(v, status, inSync))
 	return status
+}
+
+// mode says what happens in the pool, as far as policy is understood: the kill switch goes before a disabled pool, and
+// that before Audit.
+func (v poolView) mode() string {
+	suspended := v.pool.Spec.Suspend == emsv1.SuspendRevert
+	disabled := v.pool.Spec.Mitigations == emsv1.Disabled
+	for i := range v.configurations {
+		suspended = suspended || v.configurations[i].Spec.Suspend == emsv1.SuspendRevert
+		disabled = disabled || v.configurations[i].Spec.Mitigations == emsv1.Disabled
+	}
+	switch {
+	case suspended:
+		return "Suspended"
+	case disabled:
+		return "Disabled"
+	default:
+		return string(v.pool.Spec.GetMode())
+	}
 }
 
 func poolOutcome(v poolView, status emsv1.PoolMitigationConfigStatus, inSync int) conditions.Outcome {

@@ -128,8 +128,40 @@ func TestPoolStatus(t *testing.T) {
 			if got := ready(status.Conditions); got != tc.wantReady {
 				t.Errorf("conditions = %s, want %s", got, tc.wantReady)
 			}
+			tc.wantSummary.Mode = "Enforce"
 			if diff := cmp.Diff(tc.wantSummary, status.Summary); diff != "" {
 				t.Errorf("summary differs (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestPoolModeSaysWhatHappensWhoeverDecidedIt(t *testing.T) {
+	tests := map[string]struct {
+		pool           emsv1.PoolMitigationConfigSpec
+		configurations []emsv1.MitigationConfigurationSpec
+		want           string
+	}{
+		"nothing said": {want: "Enforce"},
+		"audit":        {pool: emsv1.PoolMitigationConfigSpec{Mode: emsv1.ModeAudit}, want: "Audit"},
+		"disabled above an audited pool": {
+			pool:           emsv1.PoolMitigationConfigSpec{Mode: emsv1.ModeAudit},
+			configurations: []emsv1.MitigationConfigurationSpec{{}, {Mitigations: emsv1.Disabled}}, want: "Disabled",
+		},
+		"suspended above a disabled pool": {
+			pool:           emsv1.PoolMitigationConfigSpec{Mitigations: emsv1.Disabled},
+			configurations: []emsv1.MitigationConfigurationSpec{{Suspend: emsv1.SuspendRevert}, {}}, want: "Suspended",
+		},
+		"suspended itself": {pool: emsv1.PoolMitigationConfigSpec{Suspend: emsv1.SuspendRevert}, want: "Suspended"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			view := poolView{pool: &emsv1.PoolMitigationConfig{Spec: tc.pool}}
+			for _, spec := range tc.configurations {
+				view.configurations = append(view.configurations, emsv1.MitigationConfiguration{Spec: spec})
+			}
+			if got := view.mode(); got != tc.want {
+				t.Errorf("mode = %s, want %s", got, tc.want)
 			}
 		})
 	}

@@ -861,6 +861,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: inSync
       type:
         scalar: string
+    - name: mode
+      type:
+        scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.Product
   scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.RefusedConfig

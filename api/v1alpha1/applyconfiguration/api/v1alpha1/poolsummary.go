@@ -7,6 +7,8 @@ package v1alpha1
 //
 // PoolSummary puts a pool in a few words for tables.
 type PoolSummaryApplyConfiguration struct {
+	// mode is what happens in the pool now, whoever decided it: Enforce, Audit, Disabled or Suspended.
+	Mode *string `json:"mode,omitempty"`
 	// inSync tells how many of the pool's servers are as the plan wants them: 3/3.
 	InSync *string `json:"inSync,omitempty"`
 	// applied lists the mitigations that are in place on at least one server.
@@ -21,6 +23,14 @@ type PoolSummaryApplyConfiguration struct {
 // apply.
 func PoolSummary() *PoolSummaryApplyConfiguration {
 	return &PoolSummaryApplyConfiguration{}
+}
+
+// WithMode sets the Mode field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Mode field is set to the value of the last call.
+func (b *PoolSummaryApplyConfiguration) WithMode(value string) *PoolSummaryApplyConfiguration {
+	b.Mode = &value
+	return b
 }
 
 // WithInSync sets the InSync field in the declarative configuration to the given value
