@@ -2,8 +2,10 @@ package cluster
 
 import (
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
@@ -29,8 +31,8 @@ type Change struct {
 	Revision int64
 }
 
-// announcement is an event before it is recorded.
-type announcement struct{ kind, reason, action, note string }
+// announcement is an event before it is recorded. id is the mitigation that it is about.
+type announcement struct{ id, kind, reason, action, note string }
 
 // announcements are the events of a pass of the loop: what it changed, and what began to fail. A mitigation that fails
 // in the same way as before has been announced already.
@@ -39,11 +41,11 @@ func announcements(before, after []emsv1.ServerMitigation, changes []Change) []a
 	for _, c := range changes {
 		switch c.Kind {
 		case MitigationApplied:
-			list = append(list, announcement{corev1.EventTypeNormal, string(c.Kind), "Apply", fmt.Sprintf("Revision %d of %s is in place", c.Revision, c.ID)})
+			list = append(list, announcement{c.ID, corev1.EventTypeNormal, string(c.Kind), "Apply", fmt.Sprintf("Revision %d of %s is in place", c.Revision, c.ID)})
 		case MitigationRemoved:
-			list = append(list, announcement{corev1.EventTypeNormal, string(c.Kind), "Remove", fmt.Sprintf("%s was removed", c.ID)})
+			list = append(list, announcement{c.ID, corev1.EventTypeNormal, string(c.Kind), "Remove", fmt.Sprintf("%s was removed", c.ID)})
 		case DriftRepaired:
-			list = append(list, announcement{corev1.EventTypeWarning, string(c.Kind), "Repair", fmt.Sprintf("Something else had changed what %s put in place; revision %d was restored", c.ID, c.Revision)})
+			list = append(list, announcement{c.ID, corev1.EventTypeWarning, string(c.Kind), "Repair", fmt.Sprintf("Something else had changed what %s put in place; revision %d was restored", c.ID, c.Revision)})
 		}
 	}
 	was := make(map[emsv1.MitigationID]emsv1.ServerMitigation, len(before))
@@ -52,14 +54,17 @@ func announcements(before, after []emsv1.ServerMitigation, changes []Change) []a
 	}
 	for _, m := range after {
 		if old := was[m.ID]; m.State == emsv1.StateFailed && (old.State != m.State || old.Reason != m.Reason) {
-			list = append(list, announcement{corev1.EventTypeWarning, mitigationFailed, "Apply", fmt.Sprintf("%s failed (%s): %s", m.ID, m.Reason, m.Message)})
+			list = append(list, announcement{string(m.ID), corev1.EventTypeWarning, mitigationFailed, "Apply", fmt.Sprintf("%s failed (%s): %s", m.ID, m.Reason, m.Message)})
 		}
 	}
 	return list
 }
 
+// record sends the events. Each is related to its mitigation, because the recorder takes events that differ in their notes
+// alone for repetitions of the first: of three mitigations applied at once, two would never be named.
 func record(recorder events.EventRecorder, server *emsv1.PoolServer, list []announcement) {
 	for _, a := range list {
-		recorder.Eventf(server, nil, a.kind, a.reason, a.action, "%s", a.note)
+		mitigation := &emsv1.Mitigation{ObjectMeta: metav1.ObjectMeta{Name: strings.ToLower(a.id)}}
+		recorder.Eventf(server, mitigation, a.kind, a.reason, a.action, "%s", a.note)
 	}
 }

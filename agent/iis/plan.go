@@ -14,6 +14,9 @@ type chosen struct {
 	content    apphost.Wanted
 	// fresh means that it is not what the journal has as current, so that failing to install it falls back to that.
 	fresh bool
+	// altered means that what it puts on the server is not what the journal has as current. A mitigation that only comes
+	// with a newer document is fresh, to be recorded, but not altered.
+	altered bool
 	// orphan means that only the file record knows it; its own record is damaged, and it is kept as it is.
 	orphan bool
 }
@@ -79,7 +82,7 @@ func (p *plan) users(pool string) []chosen {
 func decide(led *ledger, base *apphost.Config, wanted []Mitigation, blocked map[string]error) *plan {
 	p := &plan{failures: map[string]error{}}
 	sum := apphost.Wanted{}
-	try := func(m Mitigation, fresh bool) error {
+	try := func(m Mitigation, fresh, altered bool) error {
 		content, err := m.content()
 		if err != nil {
 			return err
@@ -88,7 +91,7 @@ func decide(led *ledger, base *apphost.Config, wanted []Mitigation, blocked map[
 			return err
 		}
 		sum = sum.Append(content)
-		p.chosen = append(p.chosen, chosen{mitigation: m, content: content, fresh: fresh})
+		p.chosen = append(p.chosen, chosen{mitigation: m, content: content, fresh: fresh, altered: altered})
 		return nil
 	}
 	wantedKeys := map[string]bool{}
@@ -99,13 +102,13 @@ func decide(led *ledger, base *apphost.Config, wanted []Mitigation, blocked map[
 		fresh := current == nil || !same(*current, m)
 		err := blocked[k]
 		if err == nil || !fresh {
-			err = try(m, fresh)
+			err = try(m, fresh, alters(current, m))
 		}
 		if err == nil {
 			continue
 		}
 		if fresh && current != nil {
-			if keepErr := try(*current, false); keepErr == nil {
+			if keepErr := try(*current, false, false); keepErr == nil {
 				err = refusal.Wrap(refusal.Of(err, ConfigurationWriteFailed), err, "revision %d cannot be installed and revision %d stays", m.Revision, current.Revision)
 			}
 		}
@@ -126,6 +129,11 @@ func decide(led *ledger, base *apphost.Config, wanted []Mitigation, blocked map[
 	}
 	sort.SliceStable(p.chosen, func(i, j int) bool { return key(p.chosen[i].mitigation.ID) < key(p.chosen[j].mitigation.ID) })
 	return p
+}
+
+// alters reports whether a mitigation puts something else on the server than the current one, which may be nil.
+func alters(current *Mitigation, m Mitigation) bool {
+	return current == nil || current.Revision != m.Revision || !same(current.Actions, m.Actions)
 }
 
 // failedFor gives the outcome of a mitigation that failed.

@@ -189,7 +189,7 @@ func (r *run) noteDrift(c *config, write bool) {
 	}
 	accounted := len(r.removals()) > 0
 	for _, ch := range r.plan.chosen {
-		if ch.fresh || len(c.Missing(ch.content)) > 0 {
+		if ch.altered || len(c.Missing(ch.content)) > 0 {
 			r.changed[key(ch.mitigation.ID)] = true
 			accounted = true
 		}
@@ -331,7 +331,7 @@ func (r *run) finish() error {
 		}
 		k := key(ch.mitigation.ID)
 		m := ch.mitigation
-		if ch.fresh {
+		if ch.altered {
 			r.changed[k] = true
 		}
 		if err := r.led.putMitigation(mitigationRecord{Current: &m}); err != nil {
@@ -411,11 +411,11 @@ func (r *run) withoutFile(cause error) ([]Outcome, error) {
 			continue
 		}
 		rec := mitigationRecord{Current: &m}
-		old, known := r.led.mitigations[k]
+		altered := alters(r.led.mitigations[k].current(), m)
 		if err := r.led.putMitigation(rec); err != nil {
 			return failAll(r.wanted, journalFailed(err)), fmt.Errorf("iis: reconcile: %w", err)
 		}
-		out = append(out, Outcome{ID: m.ID, Revision: m.Revision, State: Applied, Changed: !known || !same(old, rec)})
+		out = append(out, Outcome{ID: m.ID, Revision: m.Revision, State: Applied, Changed: altered})
 	}
 	for _, k := range sortedKeys(r.led.mitigations) {
 		rec := r.led.mitigations[k]

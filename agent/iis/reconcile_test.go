@@ -59,6 +59,28 @@ func TestNothingIsWrittenWhenNothingDiffers(t *testing.T) {
 	}
 }
 
+func TestANewerDocumentWithTheSameContentIsOnlyRecorded(t *testing.T) {
+	l := newLab(t, iistree.Options{})
+	wanted := []Mitigation{mitigation("ECP1", 1, pool("ECP1.1", ecpPool)), mitigation("M1", 1, rewrite("M1.1", "a")),
+		mitigation("PING1", 1, Action{ID: "PING1.1", Type: ActionDoNothing})}
+	l.reconcile(wanted...)
+	for i := range wanted {
+		wanted[i].Digest = "of the newer document"
+	}
+	for _, o := range l.reconcile(wanted...) {
+		l.wantState(o, Applied, "", false)
+	}
+	applied, err := l.server.Applied()
+	if err != nil || len(applied) != len(wanted) {
+		t.Fatalf("applied %v, %v", applied, err)
+	}
+	for _, m := range applied {
+		if m.Digest != "of the newer document" {
+			t.Errorf("%s is recorded with the digest %q", m.ID, m.Digest)
+		}
+	}
+}
+
 func TestTheOrderOfComingAndGoingDoesNotMatter(t *testing.T) {
 	a, b, c := mitigation("M1", 1, rewrite("M1.1", "a")), mitigation("M2", 1, rewrite("M2.1", "b"), pool("M2.2", ecpPool)), mitigation("M3", 1, pool("M3.1", ecpPool))
 	l := newLab(t, iistree.Options{})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mitigation.dev/ems/test/harness"
+	"mitigation.dev/ems/test/iistree"
 )
 
 // Exit codes.
@@ -124,6 +125,14 @@ func prepare(ctx context.Context, o options, t *teller) (*harness.Environment, e
 	if err != nil {
 		return nil, err
 	}
+	env, err := prepareIn(ctx, root, dir, t)
+	if err != nil {
+		_ = os.RemoveAll(dir)
+	}
+	return env, err
+}
+
+func prepareIn(ctx context.Context, root, dir string, t *teller) (*harness.Environment, error) {
 	var programs harness.Programs
 	if err := programs.FindControlPlane(root); err != nil {
 		return nil, err
@@ -133,6 +142,8 @@ func prepare(ctx context.Context, o options, t *teller) (*harness.Environment, e
 		if err := programs.Build(ctx, root, filepath.Join(dir, "programs")); err != nil {
 			return nil, err
 		}
+	} else if info, err := os.Stat(programs.Manager); err == nil {
+		t.say("bin/manager and bin/ems-agent as they were built %s", info.ModTime().Format(time.DateTime))
 	}
 	return harness.New(harness.Options{Root: root, Dir: dir, Programs: programs})
 }
@@ -167,12 +178,8 @@ func alive(pid int) bool {
 }
 
 func showNext(env *harness.Environment, t *teller) {
-	kubectl := env.Kubectl.Path
-	if relative, err := filepath.Rel(env.Root, kubectl); err == nil && filepath.IsLocal(relative) {
-		kubectl = relative
-	}
 	t.chapter("Everything keeps running. In another terminal, in %s:", env.Root)
-	t.text(fmt.Sprintf(`export KUBECONFIG=%[1]s
+	t.text(fmt.Sprintf(`export KUBECONFIG=$PWD/%[1]s
 alias kubectl=%[2]s
 kubectl get mitigations
 kubectl get ems -A
@@ -180,6 +187,6 @@ kubectl get poolservers -A -o wide
 kubectl apply -f config/samples/poolmitigationconfig.yaml     # blocks M1: its rule disappears from every server
 kubectl describe poolserver fe01 -n pool-frontends            # what happened there
 cat %[3]s
-Ctrl-C here stops everything and removes %[4]s.`, env.Kubectl.Kubeconfig, kubectl,
-		filepath.Join(env.Dir, "servers/pool-frontends/fe01/disk/Windows/System32/inetsrv/config/applicationHost.config"), env.Dir))
+Ctrl-C here stops everything and removes %[4]s.`, shorten(env, env.Kubectl.Kubeconfig), shorten(env, env.Kubectl.Path),
+		shorten(env, filepath.Join(env.Dir, "servers", pool.Namespace, serverNames[0], "disk", filepath.FromSlash(iistree.ConfigFile))), shorten(env, env.Dir)))
 }

@@ -42,13 +42,12 @@ func (t *teller) check(holds bool, format string, args ...any) {
 	t.line(mark, format, args...)
 }
 
-// checkError checks that there is no error, and tells it otherwise. It reports whether there was none.
-func (t *teller) checkError(err error, format string, args ...any) bool {
+// checkError checks that there is no error, and tells it otherwise.
+func (t *teller) checkError(err error, format string, args ...any) {
 	t.check(err == nil, format, args...)
 	if err != nil {
 		t.text(err.Error())
 	}
-	return err == nil
 }
 
 // text prints what a program said, indented.

@@ -1,12 +1,13 @@
 package harness
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"sync"
@@ -58,14 +59,14 @@ func (e *Endpoint) Up() error {
 	if e.server != nil {
 		return nil
 	}
-	listener, err := net.Listen("tcp", e.address)
+	listener, err := net.Listen("tcp", e.address) //nolint:noctx // it outlives every context, and there is no name to look up
 	if err != nil {
 		return fmt.Errorf("endpoint: %w", err)
 	}
 	server := &http.Server{
-		Handler: http.HandlerFunc(e.serve), ReadHeaderTimeout: 10 * time.Second,
-		// Handshakes that fail on purpose would be printed in the middle of the output.
-		ErrorLog: nil, TLSConfig: e.tls.Clone(),
+		Handler: http.HandlerFunc(e.serve), ReadHeaderTimeout: 10 * time.Second, TLSConfig: e.tls.Clone(),
+		// Handshakes that fail on purpose would be printed in the middle of the story.
+		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	e.server = server
 	go func() {
@@ -130,12 +131,4 @@ func (e *Endpoint) Requests() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.requests
-}
-
-// waitRequests waits until there were more requests than before.
-func (e *Endpoint) waitRequests(ctx context.Context, limit time.Duration, before int) error {
-	return Wait(ctx, limit, "the feed to be polled", func(context.Context) (bool, string) {
-		n := e.Requests()
-		return n > before, fmt.Sprintf("%d requests", n)
-	})
 }

@@ -27,7 +27,7 @@ func freePorts(count int) ([]string, error) {
 			candidate = firstPort
 		}
 		port := strconv.Itoa(candidate)
-		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, port))
+		listener, err := net.Listen("tcp", net.JoinHostPort(loopback, port)) //nolint:noctx // there is no name to look up
 		if err != nil {
 			continue
 		}

@@ -46,7 +46,7 @@ func (p *Process) Start() error {
 	if err != nil {
 		return fmt.Errorf("process: %s: log: %w", p.Name, err)
 	}
-	cmd := exec.Command(p.Path, p.Args...)
+	cmd := exec.Command(p.Path, p.Args...) //nolint:noctx // it runs until it is stopped, whatever becomes of the context of its start
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = ownGroup()
 	err = spawn(cmd)

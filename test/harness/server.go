@@ -133,10 +133,15 @@ func (s *Server) PoolState(ctx context.Context, pool string) (iis.PoolState, err
 	return iis.NewFilePools(s.Root).State(ctx, pool)
 }
 
-// WriteConfig replaces applicationHost.config, as an administrator or a tool would.
+// WriteConfig replaces applicationHost.config, as an administrator or a tool would. It is done in one step, so that whoever
+// watches the file never sees half of it.
 func (s *Server) WriteConfig(content []byte) error {
-	// The mode of the file stays: os.WriteFile does not touch it.
-	if err := os.WriteFile(s.ConfigFile(), content, 0o644); err != nil {
+	beside := s.ConfigFile() + ".by-hand"
+	err := os.WriteFile(beside, content, 0o644)
+	if err == nil {
+		err = os.Rename(beside, s.ConfigFile())
+	}
+	if err != nil {
 		return fmt.Errorf("server %s: %w", s.Name, err)
 	}
 	return nil
