@@ -7,8 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"time"
 
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -17,6 +19,9 @@ import (
 	"mitigation.dev/ems/controllers"
 	"mitigation.dev/ems/internal/version"
 )
+
+// reconcileTimeout ends a reconcile that hangs. Only polls of feeds may take longer; they set their own.
+const reconcileTimeout = time.Minute
 
 // options are the manager's flags.
 type options struct {
@@ -56,16 +61,17 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	config, err := ctrl.GetConfig()
+	rest, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find the API server: %w", err)
 	}
-	mgr, err := ctrl.NewManager(config, manager.Options{
+	mgr, err := ctrl.NewManager(rest, manager.Options{
 		Scheme:                        controllers.Scheme(),
 		Cache:                         controllers.CacheOptions(),
 		Client:                        controllers.ClientOptions(),
 		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress:        o.probeAddress,
+		Controller:                    config.Controller{ReconciliationTimeout: reconcileTimeout},
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              "manager.ems.mitigation.dev",
 		LeaderElectionNamespace:       o.namespace,

@@ -17,6 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -34,6 +35,11 @@ const (
 	jitter = 0.1
 	// burst is how long changes of Mitigations are gathered before they are checked against the document.
 	burst = time.Second
+	// concurrentPolls is how many feeds are polled at a time, so that a slow endpoint does not keep the others waiting. Each
+	// holds a document of at most 1 MiB and some ten times that while it is verified.
+	concurrentPolls = 4
+	// pollTimeout ends a reconcile that hangs: the longest download that the API allows, ten minutes, and time to write.
+	pollTimeout = 12 * time.Minute
 )
 
 // +kubebuilder:rbac:groups=ems.mitigation.dev,resources=mitigationfeeds,verbs=get;list;watch
@@ -201,5 +207,6 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		For(&emsv1.MitigationFeed{}, builder.WithPredicates(
 			predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&emsv1.Mitigation{}, gather.Handler(burst, feedOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrentPolls, ReconciliationTimeout: pollTimeout}).
 		Complete(r)
 }
