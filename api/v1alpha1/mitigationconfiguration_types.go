@@ -57,7 +57,7 @@ type MitigationConfigurationSpec struct {
 	Blocked []Exception `json:"blocked,omitempty"`
 
 	// fixedBuilds lists builds that make a mitigation unnecessary, for when the publisher's data lags.
-	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
 	// +optional
 	FixedBuilds []FixedBuild `json:"fixedBuilds,omitempty"`

@@ -123,14 +123,14 @@ type MitigationPlanSpec struct {
 
 	// mitigations says what the servers shall do about each mitigation. A mitigation that is not listed is left
 	// as it is: only an explicit Remove takes protection away.
-	// +kubebuilder:validation:MaxItems=512
+	// +kubebuilder:validation:MaxItems=2048
 	// +listType=map
 	// +listMapKey=id
 	// +optional
 	Mitigations []PlannedMitigation `json:"mitigations,omitempty"`
 
 	// fixedBuilds are builds that make a mitigation unnecessary, of every configuration in scope.
-	// +kubebuilder:validation:MaxItems=512
+	// +kubebuilder:validation:MaxItems=8192
 	// +listType=atomic
 	// +optional
 	FixedBuilds []FixedBuild `json:"fixedBuilds,omitempty"`

@@ -274,7 +274,7 @@ type PoolMitigationConfigStatus struct {
 	Summary PoolSummary `json:"summary,omitzero"`
 
 	// mitigations tells where each mitigation of the plan stands.
-	// +kubebuilder:validation:MaxItems=512
+	// +kubebuilder:validation:MaxItems=2048
 	// +listType=map
 	// +listMapKey=id
 	// +optional

@@ -182,7 +182,7 @@ type PoolServerStatus struct {
 	Summary ServerSummary `json:"summary,omitzero"`
 
 	// mitigations tells where each mitigation of the plan, and each one found in place, stands.
-	// +kubebuilder:validation:MaxItems=512
+	// +kubebuilder:validation:MaxItems=2048
 	// +listType=map
 	// +listMapKey=id
 	// +optional

@@ -202,11 +202,15 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		name := o.(*emsv1.Mitigation).Spec.FeedName
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: name}}}
 	}
+	feedOfBundle := func(_ context.Context, o client.Object) []reconcile.Request {
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: o.GetLabels()[emsv1.FeedLabel]}}}
+	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("feed").
 		For(&emsv1.MitigationFeed{}, builder.WithPredicates(
 			predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&emsv1.Mitigation{}, gather.Handler(burst, feedOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesMetadata(&emsv1.MitigationBundle{}, gather.Handler(burst, feedOfBundle)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrentPolls, ReconciliationTimeout: pollTimeout}).
 		Complete(r)
 }

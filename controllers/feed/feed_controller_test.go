@@ -258,6 +258,15 @@ var _ = Describe("The feed controller", func() {
 			Expect(server.served).To(Equal(polls), "the bundle has all that is needed")
 		})
 
+		It("restores a bundle that somebody deleted", func(ctx SpecContext) {
+			bundle := &emsv1.MitigationBundle{ObjectMeta: metav1.ObjectMeta{Name: source.Status.Document.BundleName}}
+			Expect(env.Client.Delete(ctx, bundle)).To(Succeed())
+			Eventually(func() error {
+				return env.Client.Get(ctx, client.ObjectKeyFromObject(bundle), bundle)
+			}).Should(Succeed())
+			Expect(outcome(ctx)()).To(Equal(emsv1.DocumentAcceptedReason))
+		})
+
 		It("judges the document anew when the trust policy changes", func(ctx SpecContext) {
 			server.serve(server.body, `"seven"`, http.StatusOK)
 			pollNow(ctx)

@@ -101,8 +101,9 @@ func (r *Reconciler) restore(ctx context.Context, feed *emsv1.MitigationFeed, no
 func (r *Reconciler) fromBundle(ctx context.Context, feed *emsv1.MitigationFeed, now time.Time) (conditions.Outcome, error) {
 	bundle := &emsv1.MitigationBundle{}
 	if err := r.Reader.Get(ctx, types.NamespacedName{Name: feed.Status.Document.BundleName}, bundle); err != nil {
-		if apierrors.IsNotFound(err) && feed.Status.ETag != "" {
-			// Somebody deleted the bundle. Reading the feed unconditionally brings it back.
+		if apierrors.IsNotFound(err) {
+			// Somebody deleted the bundle. Reading the feed unconditionally brings it back; an answer that the document
+			// has not changed, which would lead here again, does not count without an ETag.
 			feed.Status.ETag = ""
 			return r.tryPoll(ctx, feed, now)
 		}
