@@ -13,6 +13,9 @@ import (
 var env *testenv.Environment
 
 func TestFleet(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a control plane; make test brings one")
+	}
 	RegisterFailHandler(Fail)
 	SetDefaultEventuallyTimeout(20 * time.Second)
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)

@@ -12,6 +12,9 @@ import (
 var env *testenv.Environment
 
 func TestAPI(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a control plane; make test brings one")
+	}
 	RegisterFailHandler(Fail)
 	RunSpecs(t, "API suite")
 }
