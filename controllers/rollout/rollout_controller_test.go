@@ -82,8 +82,10 @@ var _ = Describe("The rollout controller", func() {
 	})
 
 	It("lets a block lapse at its expiry without being asked", func(ctx SpecContext) {
+		// The block must be seen while it counts, so the manager has to be at work before it begins.
+		Eventually(wants(ctx)).Should(HaveLen(2))
 		// The API keeps whole seconds.
-		expiry := metav1.NewTime(time.Now().Add(3 * time.Second).Truncate(time.Second))
+		expiry := metav1.NewTime(time.Now().Add(5 * time.Second).Truncate(time.Second))
 		update(ctx, pool, func() {
 			pool.Spec.Blocked = []emsv1.Exception{{ID: "M1", Reason: "breaks printing", ExpiryTime: &expiry}}
 		})
