@@ -38,13 +38,13 @@ const (
 
 // SuspendMode is the position of a kill switch.
 //
-// +kubebuilder:validation:Enum=No;Revert
+// +kubebuilder:validation:Enum=None;Revert
 type SuspendMode string
 
 // The positions of a kill switch.
 const (
-	// SuspendNo leaves policy to decide. It is what absence means.
-	SuspendNo SuspendMode = "No"
+	// SuspendNone leaves policy to decide. It is what absence means.
+	SuspendNone SuspendMode = "None"
 	// SuspendRevert removes every mitigation in scope until it is taken back.
 	SuspendRevert SuspendMode = "Revert"
 )

@@ -45,7 +45,7 @@ type MitigationConfigurationSpec struct {
 	// +optional
 	Mitigations Switch `json:"mitigations,omitempty"`
 
-	// suspend is the kill switch: Revert removes every mitigation from every pool in scope. Defaults to No.
+	// suspend is the kill switch: Revert removes every mitigation from every pool in scope. Defaults to None.
 	// +optional
 	Suspend SuspendMode `json:"suspend,omitempty"`
 

@@ -139,7 +139,7 @@ type PoolMitigationConfigSpec struct {
 	// +optional
 	WhenDisabled DisabledAction `json:"whenDisabled,omitempty"`
 
-	// suspend is the kill switch: Revert removes every mitigation from the pool. Defaults to No.
+	// suspend is the kill switch: Revert removes every mitigation from the pool. Defaults to None.
 	// +optional
 	Suspend SuspendMode `json:"suspend,omitempty"`
 

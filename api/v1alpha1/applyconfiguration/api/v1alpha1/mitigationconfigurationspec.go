@@ -19,7 +19,7 @@ type MitigationConfigurationSpecApplyConfiguration struct {
 	// applied mitigations the pool's whenDisabled says. Defaults to Enabled. A pool applies mitigations
 	// only if every configuration in scope and the pool itself say so.
 	Mitigations *apiv1alpha1.Switch `json:"mitigations,omitempty"`
-	// suspend is the kill switch: Revert removes every mitigation from every pool in scope. Defaults to No.
+	// suspend is the kill switch: Revert removes every mitigation from every pool in scope. Defaults to None.
 	Suspend *apiv1alpha1.SuspendMode `json:"suspend,omitempty"`
 	// blocked lists mitigations that are not applied, and removed where they are, in every pool in scope.
 	Blocked []ExceptionApplyConfiguration `json:"blocked,omitempty"`

@@ -19,7 +19,7 @@ type PoolMitigationConfigSpecApplyConfiguration struct {
 	// whenDisabled says what becomes of applied mitigations while mitigations are disabled, here or above.
 	// Defaults to Keep.
 	WhenDisabled *apiv1alpha1.DisabledAction `json:"whenDisabled,omitempty"`
-	// suspend is the kill switch: Revert removes every mitigation from the pool. Defaults to No.
+	// suspend is the kill switch: Revert removes every mitigation from the pool. Defaults to None.
 	Suspend *apiv1alpha1.SuspendMode `json:"suspend,omitempty"`
 	// mode says whether mitigations are put in place or only looked at. Defaults to Enforce.
 	Mode *apiv1alpha1.Mode `json:"mode,omitempty"`
