@@ -125,6 +125,10 @@ bench: ## Run the benchmarks of all packages that have any. BENCH=REGEXP, BENCHT
 fuzz: ## Fuzz every target for FUZZTIME (default 10s) each. FUZZ=REGEXP picks some.
 	FUZZTIME=$(FUZZTIME) FUZZ='$(FUZZ)' hack/fuzz.sh
 
+.PHONY: mutation
+mutation: ## Take each step out of the signature verification in turn and show that a test fails (minutes). MUTATION=REGEXP.
+	$(GO) run ./hack/mutation -run '$(MUTATION)'
+
 .PHONY: vuln
 vuln: $(TOOLS_STAMP) ## Look for known vulnerabilities in what the programs call (asks vuln.go.dev, or the database that GOVULNDB names).
 	$(GOVULNCHECK) $(if $(GOVULNDB),-db $(GOVULNDB)) ./...

@@ -22,6 +22,7 @@ import (
 	"mitigation.dev/ems/agent/state"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/policy"
+	"mitigation.dev/ems/internal/trust"
 	"mitigation.dev/ems/internal/version"
 )
 
@@ -41,6 +42,7 @@ type control interface {
 // loader is what the loop needs of package documents.
 type loader interface {
 	Load(ctx context.Context, refs []enforce.DocumentRef) map[enforce.DocumentRef]enforce.Document
+	Anchors() ([]trust.Anchor, error)
 }
 
 // loop holds what a pass needs. Passes run one after the other.
@@ -57,7 +59,7 @@ type loop struct {
 	// told are the results that were logged last, by id, so that only changes are logged.
 	told map[string]enforce.Result
 	// problem and reportProblem were logged last.
-	problem, factsProblem, reportProblem, damage string
+	problem, factsProblem, reportProblem, damage, trustProblem string
 	// unannounced changes wait for a cluster that can be told of them.
 	unannounced []cluster.Change
 }
@@ -97,6 +99,7 @@ func (l *loop) enforce(ctx context.Context) cluster.Report {
 	report.Facts = cluster.Facts{
 		Facts: facts, RewriteModule: l.rewriteModule(), AgentVersion: version.Version, OperatingSystem: runtime.GOOS + "/" + runtime.GOARCH,
 	}
+	report.Trust = l.trust()
 	l.logOnce(&l.damage, l.damaged(), "Records were damaged and set aside", "No damaged records are left")
 	before, err := l.server.Applied()
 	if err != nil {
@@ -141,6 +144,14 @@ func (l *loop) plan() (*enforce.Plan, error) {
 	}
 	// A plan that cannot be kept is followed all the same: protection goes before memory.
 	return plan, l.memory.SavePlan(plan)
+}
+
+// trust looks at what the trust file rests on, for the report and the log alone.
+func (l *loop) trust() *cluster.Trust {
+	t := &cluster.Trust{At: l.clock.Now()}
+	t.Anchors, t.Err = l.documents.Anchors()
+	l.logOnce(&l.trustProblem, t.Err, "Trust file cannot be used", "Trust file can be used again")
+	return t
 }
 
 // damaged says which of the agent's own records are lost. The losses are survivable, but somebody should look at the disk.

@@ -393,6 +393,35 @@ func TestLoop(t *testing.T) {
 				f.Errorf("problem = %+v, want InvalidSpec", f.last.Problem)
 			}
 		},
+		"what the trust file rests on is reported": func(f *fleet) {
+			f.pass()
+			if f.last.Trust == nil || f.last.Trust.Err != nil || len(f.last.Trust.Anchors) != 1 || !f.last.Trust.At.Equal(now) {
+				f.Errorf("trust = %+v, want one root as of now", f.last.Trust)
+			}
+		},
+		"a trust file that breaks is reported and takes nothing away": func(f *fleet) {
+			f.want(f.publish(1, 1))
+			f.pass()
+			if err := os.WriteFile(f.trustFile, []byte("feeds: ["), 0o600); err != nil {
+				f.Fatal(err)
+			}
+			f.pass()
+			f.wantInPlace()
+			if f.last.Trust == nil || f.last.Trust.Err == nil {
+				f.Errorf("trust = %+v, want the error of the file", f.last.Trust)
+			}
+		},
+		"a trust file whose root has run out is reported and takes nothing away": func(f *fleet) {
+			f.want(f.publish(1, 1))
+			f.pass()
+			f.clock.SetTime(f.keys.Root.Certificate.NotAfter.Add(time.Hour))
+			f.restart()
+			f.pass()
+			f.wantInPlace()
+			if f.last.Trust == nil || len(f.last.Trust.Anchors) != 1 || !f.last.Trust.Anchors[0].Expired(f.last.Trust.At) {
+				f.Errorf("trust = %+v, want an expired root", f.last.Trust)
+			}
+		},
 		"an audit changes nothing": func(f *fleet) {
 			before := f.config()
 			f.want(f.publish(1, 1))

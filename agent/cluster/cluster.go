@@ -205,6 +205,7 @@ func (c *Cluster) Report(ctx context.Context, r Report) error {
 		}
 		c.sent, c.sentOver = &status, server.ResourceVersion
 	}
-	record(c.Recorder, server, announcements(old.Mitigations, status.Mitigations, r.Changes))
+	list := announcements(old.Mitigations, status.Mitigations, r.Changes)
+	record(c.Recorder, server, append(list, trustAnnouncements(old.Conditions, status.Conditions)...))
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 
@@ -31,7 +32,7 @@ type Change struct {
 	Revision int64
 }
 
-// announcement is an event before it is recorded. id is the mitigation that it is about.
+// announcement is an event before it is recorded. id is the mitigation that it is about, empty for none.
 type announcement struct{ id, kind, reason, action, note string }
 
 // announcements are the events of a pass of the loop: what it changed, and what began to fail. A mitigation that fails
@@ -60,10 +61,29 @@ func announcements(before, after []emsv1.ServerMitigation, changes []Change) []a
 	return list
 }
 
-// record sends the events. Each is related to its mitigation, because the recorder takes events that differ in their notes
+// trustAnnouncements is the event for trust anchors that began to run out, or that are current again.
+func trustAnnouncements(before, after []metav1.Condition) []announcement {
+	was := meta.FindStatusCondition(before, emsv1.TrustAnchorsCurrentCondition)
+	is := meta.FindStatusCondition(after, emsv1.TrustAnchorsCurrentCondition)
+	switch {
+	case is == nil, was != nil && was.Status == is.Status && was.Reason == is.Reason:
+		return nil
+	case is.Status != metav1.ConditionTrue:
+		return []announcement{{kind: corev1.EventTypeWarning, reason: is.Reason, action: "CheckTrust", note: is.Message}}
+	case was != nil:
+		return []announcement{{kind: corev1.EventTypeNormal, reason: is.Reason, action: "CheckTrust", note: is.Message}}
+	}
+	return nil
+}
+
+// record sends the events. Each about a mitigation is related to it, because the recorder takes events that differ in their notes
 // alone for repetitions of the first: of three mitigations applied at once, two would never be named.
 func record(recorder events.EventRecorder, server *emsv1.PoolServer, list []announcement) {
 	for _, a := range list {
+		if a.id == "" {
+			recorder.Eventf(server, nil, a.kind, a.reason, a.action, "%s", a.note)
+			continue
+		}
 		mitigation := &emsv1.Mitigation{ObjectMeta: metav1.ObjectMeta{Name: strings.ToLower(a.id)}}
 		recorder.Eventf(server, mitigation, a.kind, a.reason, a.action, "%s", a.note)
 	}

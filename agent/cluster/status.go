@@ -7,10 +7,14 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"mitigation.dev/ems/agent/enforce"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/conditions"
 	"mitigation.dev/ems/internal/policy"
+	"mitigation.dev/ems/internal/trust"
 )
 
 // Report is what the agent has to say of its server.
@@ -26,8 +30,18 @@ type Report struct {
 	Changes []Change
 	// Sequences are the highest accepted sequences by feed; feeds without one have 0.
 	Sequences map[string]int64
+	// Trust is what the server's trust file rests on; nil leaves what was said of it before.
+	Trust *Trust
 	// Problem keeps the agent from doing its work at all.
 	Problem *Problem
+}
+
+// Trust is what the server's trust file rests on, and when that was looked at.
+type Trust struct {
+	Anchors []trust.Anchor
+	// Err is why the file cannot be used.
+	Err error
+	At  time.Time
 }
 
 // Facts are what the agent found out about the server.
@@ -59,7 +73,21 @@ func statusOf(old emsv1.PoolServerStatus, generation int64, r Report) emsv1.Pool
 	}
 	status.Summary = summaryOf(status.Mitigations)
 	conditions.Set(&status.Conditions, generation, outcomeOf(r))
+	if r.Trust != nil {
+		meta.SetStatusCondition(&status.Conditions, trustAnchors(r.Trust, generation))
+	}
 	return status
+}
+
+// trustAnchors warns of what the trust file rests on. It has no effect on what is applied.
+func trustAnchors(t *Trust, generation int64) metav1.Condition {
+	if t.Err != nil {
+		return metav1.Condition{
+			Type: emsv1.TrustAnchorsCurrentCondition, Status: metav1.ConditionFalse, ObservedGeneration: generation, Reason: emsv1.TrustFileUnusableReason,
+			Message: conditions.Truncate(fmt.Sprintf("the trust file cannot be used: %v; correct it on the server, until then nobody is trusted", t.Err)),
+		}
+	}
+	return conditions.TrustAnchors(t.Anchors, generation, t.At)
 }
 
 // outcomeOf sums the report up.

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
@@ -17,6 +19,7 @@ import (
 	"mitigation.dev/ems/internal/build"
 	"mitigation.dev/ems/internal/policy"
 	"mitigation.dev/ems/internal/rollout"
+	"mitigation.dev/ems/internal/trust"
 )
 
 const digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -91,6 +94,52 @@ func TestOutcome(t *testing.T) {
 				if diff := cmp.Diff(tc.want, got, cmpopts.SortSlices(func(a, b condition) bool { return a.Type < b.Type })); diff != "" {
 					t.Errorf("conditions differ (-want +got):\n%s", diff)
 				}
+			}
+		})
+	}
+}
+
+func TestTrustOfAServer(t *testing.T) {
+	at := time.Date(2026, 5, 14, 16, 0, 0, 0, time.UTC)
+	root := func(days int) *Trust {
+		return &Trust{At: at, Anchors: []trust.Anchor{{Kind: trust.KindRoot, Field: "feeds.contoso.roots", Subject: "CN=Root", NotAfter: at.AddDate(0, 0, days)}}}
+	}
+	unusable := &Trust{At: at, Err: errors.New("trust.yaml: damaged")}
+	for name, tc := range map[string]struct {
+		before, report *Trust
+		want           string
+		wantEvents     []string
+	}{
+		"a trust file that lasts is current and no event":   {report: root(100), want: "True AnchorsCurrent"},
+		"one that was not looked at is not spoken of":       {},
+		"one that was not looked at stays as it was":        {before: root(10), want: "False AnchorExpiring"},
+		"a root that runs out is told with the feed's name": {before: root(100), report: root(10), want: "False AnchorExpiring", wantEvents: []string{`Warning AnchorExpiring feeds.contoso.roots: "CN=Root" runs out on 2026-05-24: put its successor beside it and take it out when the publisher no longer signs under it`}},
+		"a root that still runs out is not told again":      {before: root(10), report: root(10), want: "False AnchorExpiring"},
+		"a root that was replaced is told":                  {before: root(10), report: root(100), want: "True AnchorsCurrent", wantEvents: []string{"Normal AnchorsCurrent nothing that trust rests on runs out soon"}},
+		"a trust file that cannot be used is told": {
+			before: root(100), report: unusable, want: "False TrustFileUnusable",
+			wantEvents: []string{"Warning TrustFileUnusable the trust file cannot be used: trust.yaml: damaged; correct it on the server, until then nobody is trusted"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			old := statusOf(emsv1.PoolServerStatus{}, 1, Report{PlanGeneration: 1, Trust: tc.before})
+			status := statusOf(old, 7, Report{PlanGeneration: 1, Trust: tc.report})
+			got := ""
+			if c := meta.FindStatusCondition(status.Conditions, emsv1.TrustAnchorsCurrentCondition); c != nil {
+				got = string(c.Status) + " " + c.Reason
+			}
+			if got != tc.want {
+				t.Errorf("condition = %q, want %q", got, tc.want)
+			}
+			if !meta.IsStatusConditionTrue(status.Conditions, emsv1.ReadyCondition) {
+				t.Error("a warning took Ready from the server")
+			}
+			var events []string
+			for _, a := range trustAnnouncements(old.Conditions, status.Conditions) {
+				events = append(events, a.kind+" "+a.reason+" "+a.note)
+			}
+			if diff := cmp.Diff(tc.wantEvents, events); diff != "" {
+				t.Errorf("events differ (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -17,6 +17,9 @@
 // usable: that is how a revision of before comes back when its successor is reverted. One that this server never
 // accepted is refused once a newer one has been.
 //
+// A sequence that jumps is accepted only up to acceptSequence of the feed in the trust file: the word of somebody with rights on
+// this server, never of the cluster.
+//
 // The original bytes of accepted documents are kept beside the memory, at most [MaxKept], and verified again by every new
 // process, and whenever the trust file changes. A signer's certificate that ran out after the document was accepted does
 // not count against it: it is then judged for the time at which it was accepted. A root or an issuer that the trust

@@ -115,11 +115,10 @@ func (s *Store) Load(ctx context.Context, refs []enforce.DocumentRef) map[enforc
 		byFeed[ref.FeedName] = append(byFeed[ref.FeedName], loaded{ref: ref, document: v.document})
 	}
 	for name, list := range byFeed {
-		undated := file.Feeds[name].AcceptsUndated()
 		for _, l := range list {
 			answers[l.ref] = enforce.Document{Content: l.document.content, FeedProduct: l.document.product}
 		}
-		for ref, failure := range s.accept(name, list, undated) {
+		for ref, failure := range s.accept(name, list, file.Feeds[name]) {
 			answers[ref] = enforce.Document{Failure: failure}
 		}
 	}
@@ -133,7 +132,7 @@ type loaded struct {
 }
 
 // accept lets documents of one feed follow what the server has seen, and returns those that may not.
-func (s *Store) accept(name string, list []loaded, undated bool) map[enforce.DocumentRef]*enforce.Failure {
+func (s *Store) accept(name string, list []loaded, rules trust.Policy) map[enforce.DocumentRef]*enforce.Failure {
 	refused := map[enforce.DocumentRef]*enforce.Failure{}
 	feed, err := s.Memory.Feed(name)
 	if err != nil {
@@ -152,8 +151,10 @@ func (s *Store) accept(name string, list []loaded, undated bool) map[enforce.Doc
 			continue
 		}
 		now := s.Clock.Now()
-		if err := replay.Check(feed.Seen, c, undated, now); err != nil {
-			refused[l.ref] = replayed(err)
+		seen := feed.Seen
+		seen.JumpTo = rules.AcceptSequence
+		if err := replay.Check(seen, c, rules.AcceptsUndated(), now); err != nil {
+			refused[l.ref] = s.replayed(err, name, c.Sequence)
 			continue
 		}
 		next := feed.With(feed.Seen.After(c), state.Accepted{Digest: c.Digest, Product: l.document.product, At: now})
@@ -167,15 +168,22 @@ func (s *Store) accept(name string, list []loaded, undated bool) map[enforce.Doc
 		}
 		feed = next
 		s.Log.Info("Accepted document", "feed", name, "sequence", c.Sequence, "digest", c.Digest, "notes", l.document.notes)
+		if replay.Jumps(seen, c) {
+			s.Log.Info("Sequence jumped as the trust file allows; acceptSequence has served and can be removed", "feed", name, "from", seen.Sequence, "to", c.Sequence)
+		}
 	}
 	return refused
 }
 
-func replayed(err error) *enforce.Failure {
+func (s *Store) replayed(err error, feed string, sequence int64) *enforce.Failure {
 	failure := &enforce.Failure{Reason: enforce.ReasonSequenceRolledBack, Message: err.Error()}
 	var refusal *replay.Error
-	if errors.As(err, &refusal) && refusal.Reason != replay.RolledBack {
-		failure.Reason = string(refusal.Reason)
+	if !errors.As(err, &refusal) || refusal.Reason == replay.RolledBack {
+		return failure
+	}
+	failure.Reason = string(refusal.Reason)
+	if refusal.Reason == replay.SequenceJump {
+		failure.Message += fmt.Sprintf(" with acceptSequence: %d for feed %q in %s", sequence, feed, s.TrustFile)
 	}
 	return failure
 }
@@ -185,6 +193,15 @@ func stateFailed(err error) *enforce.Failure {
 		Reason:  enforce.ReasonStateFailed,
 		Message: fmt.Sprintf("nothing new is accepted while it cannot be remembered: %v; look at the agent's state folder", err),
 	}
+}
+
+// Anchors returns the certificates and revocation lists that the trust file rests on. The error says why the file cannot be used.
+func (s *Store) Anchors() ([]trust.Anchor, error) {
+	file, _, err := s.readTrustFile()
+	if err != nil {
+		return nil, err
+	}
+	return file.Anchors()
 }
 
 // verdict judges a document once per process, trust file and digest.

@@ -66,15 +66,15 @@ func newServer(t *testing.T) *server {
 		t.Fatal(err)
 	}
 	s := &server{T: t, dir: t.TempDir(), keys: keys, source: &source{bundles: map[string]Bundle{}}, clock: clocktesting.NewFakePassiveClock(now)}
-	s.trust("contoso", keys.Root)
+	s.trust(keys.Root)
 	s.restart()
 	return s
 }
 
-func (s *server) trust(feed string, root *pki.Identity) {
+func (s *server) trust(root *pki.Identity) {
 	s.Helper()
 	indented := "      " + strings.ReplaceAll(strings.TrimSpace(string(root.PEM())), "\n", "\n      ")
-	s.write("trust.yaml", "apiVersion: ems.mitigation.dev/trust/v1\nfeeds:\n  "+feed+":\n    roots: |\n"+indented+"\n")
+	s.write("trust.yaml", "apiVersion: ems.mitigation.dev/trust/v1\nfeeds:\n  contoso:\n    roots: |\n"+indented+"\n")
 }
 
 func (s *server) write(name, content string) {
@@ -82,6 +82,17 @@ func (s *server) write(name, content string) {
 	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(content), 0o600); err != nil {
 		s.Fatal(err)
 	}
+}
+
+// allow lets the trust file allow a jump of the sequence.
+func (s *server) allow(sequence int64) {
+	s.Helper()
+	s.trust(s.keys.Root)
+	content, err := os.ReadFile(filepath.Join(s.dir, "trust.yaml"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.write("trust.yaml", fmt.Sprintf("%s    acceptSequence: %d\n", content, sequence))
 }
 
 func (s *server) memory() *state.Memory {
@@ -250,7 +261,7 @@ func TestLoad(t *testing.T) {
 		"a root that is taken from the trust file counts at once": func(s *server) {
 			ref := s.publish(ocs.Document{Sequence: 1})
 			s.wantUsable(ref)
-			s.trust("contoso", s.keys.TSARoot)
+			s.trust(s.keys.TSARoot)
 			s.wantRefused(ref, "Untrusted", "signer not trusted")
 		},
 		"a bundle that the cluster does not have is missing": func(s *server) {
@@ -336,6 +347,20 @@ func TestLoad(t *testing.T) {
 			s.wantUsable(s.publish(ocs.Document{Sequence: 1}))
 			s.wantRefused(s.publish(ocs.Document{Sequence: 100_000}), "SequenceJump", "more than 10000 ahead")
 		},
+		"a jump that the trust file allows is accepted, and no further one": func(s *server) {
+			s.wantUsable(s.publish(ocs.Document{Sequence: 1}))
+			jumped := s.publish(ocs.Document{Sequence: 100_000})
+			s.wantRefused(jumped, "SequenceJump", "acceptSequence: 100000 for feed \"contoso\" in ")
+			s.allow(99_999)
+			s.wantRefused(jumped, "SequenceJump", "more than 10000 ahead")
+			s.allow(100_000)
+			s.wantUsable(jumped)
+			s.wantRefused(s.publish(ocs.Document{Sequence: 200_000}), "SequenceJump", "more than 10000 ahead of the accepted 100000")
+			s.trust(s.keys.Root)
+			s.restart()
+			s.wantUsable(jumped)
+			s.wantRefused(s.publish(ocs.Document{Sequence: 99_999}), "SequenceRolledBack", "lower than the accepted 100000")
+		},
 		"nothing is accepted that cannot be remembered": func(s *server) {
 			ref := s.publish(ocs.Document{Sequence: 1})
 			if err := os.RemoveAll(filepath.Join(s.dir, "agent")); err != nil {
@@ -375,6 +400,18 @@ func TestLoadAcceptsUndatedDocumentsOnlyWhereTheTrustFileSaysSo(t *testing.T) {
 	}
 	s.write("trust.yaml", string(trust)+"    undatedDocuments: Accept\n")
 	s.wantUsable(ref)
+}
+
+func TestAnchorsAreThoseOfTheTrustFile(t *testing.T) {
+	s := newServer(t)
+	anchors, err := s.store.Anchors()
+	if err != nil || len(anchors) != 1 || anchors[0].Field != "feeds.contoso.roots" || !anchors[0].NotAfter.Equal(s.keys.Root.Certificate.NotAfter) {
+		t.Errorf("anchors = %+v, %v, want the root of contoso", anchors, err)
+	}
+	s.write("trust.yaml", "feeds: [")
+	if anchors, err := s.store.Anchors(); err == nil || !strings.Contains(err.Error(), "trust.yaml") {
+		t.Errorf("anchors = %+v, %v, want an error that names the file", anchors, err)
+	}
 }
 
 func TestIsDigest(t *testing.T) {

@@ -26,6 +26,27 @@ const (
 	InvalidSpecReason = "InvalidSpec"
 )
 
+// Conditions and reasons of trust anchors: of a MitigationFeed and of a PoolServer.
+const (
+	// TrustAnchorsCurrentCondition is False when a certificate or revocation list that trust rests on has run out or soon
+	// will, and Unknown while the trust policy of a feed cannot be read. It warns before documents are refused, and changes
+	// nothing by itself. Positive polarity.
+	TrustAnchorsCurrentCondition = "TrustAnchorsCurrent"
+
+	// AnchorsCurrentReason says that nothing runs out soon.
+	AnchorsCurrentReason = "AnchorsCurrent"
+	// AnchorExpiringReason says that a certificate runs out within 60 days, or a revocation list within one.
+	AnchorExpiringReason = "AnchorExpiring"
+	// AnchorExpiredReason says that a certificate or a revocation list has run out.
+	AnchorExpiredReason = "AnchorExpired"
+)
+
+// Reasons of TrustAnchorsCurrent of a PoolServer only.
+const (
+	// TrustFileUnusableReason says that the trust file on the server cannot be read, so that the server trusts nobody new.
+	TrustFileUnusableReason = "TrustFileUnusable"
+)
+
 // Conditions and reasons of a MitigationFeed.
 const (
 	// FreshCondition is True when the accepted document is within its expiry and the feed was read within
@@ -140,4 +161,7 @@ const (
 	FeedLabel = "ems.mitigation.dev/feed"
 	// ReconcileRequestAnnotation on a MitigationFeed asks for a poll now: any new value counts once.
 	ReconcileRequestAnnotation = "reconcile.ems.mitigation.dev/requestedAt"
+	// AcceptSequenceJumpAnnotation on a MitigationFeed allows one document whose sequence is too far ahead: its value is that
+	// very sequence, or the digest of the document. Agents do not look at it; their trust file says acceptSequence.
+	AcceptSequenceJumpAnnotation = "ems.mitigation.dev/accept-sequence-jump"
 )

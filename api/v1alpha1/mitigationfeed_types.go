@@ -264,6 +264,11 @@ type AcceptedDocument struct {
 	// +optional
 	Signer string `json:"signer,omitempty"`
 
+	// signerExpiryTime is when the first of the certificates between the signer and its root runs out. Without an
+	// accepted counter-signature the document is no longer verifiable from then on.
+	// +optional
+	SignerExpiryTime *metav1.Time `json:"signerExpiryTime,omitempty"`
+
 	// acceptedTime is when the manager accepted the document.
 	// +optional
 	AcceptedTime *metav1.Time `json:"acceptedTime,omitempty"`
@@ -292,7 +297,7 @@ type RefusedConfig struct {
 
 // MitigationFeedStatus is what the manager knows of a feed.
 type MitigationFeedStatus struct {
-	// conditions are Ready and Fresh, and Reconciling or Stalled while they are True.
+	// conditions are Ready, Fresh and TrustAnchorsCurrent, and Reconciling or Stalled while they are True.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
 	// +listMapKey=type

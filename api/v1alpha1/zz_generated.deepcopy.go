@@ -25,6 +25,10 @@ func (in *AcceptedDocument) DeepCopyInto(out *AcceptedDocument) {
 		in, out := &in.SignedTime, &out.SignedTime
 		*out = (*in).DeepCopy()
 	}
+	if in.SignerExpiryTime != nil {
+		in, out := &in.SignerExpiryTime, &out.SignerExpiryTime
+		*out = (*in).DeepCopy()
+	}
 	if in.AcceptedTime != nil {
 		in, out := &in.AcceptedTime, &out.AcceptedTime
 		*out = (*in).DeepCopy()

@@ -2,6 +2,8 @@ package feed
 
 import (
 	"encoding/hex"
+	"strconv"
+	"strings"
 	"time"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
@@ -52,6 +54,13 @@ func seen(feed *emsv1.MitigationFeed) replay.Seen {
 		s.SignedAt = t.Time
 	}
 	return s
+}
+
+// namedForJump reports whether the annotation of the feed names a document as one whose sequence may be far ahead: by that very
+// sequence, or by its digest. An annotation that allowed all documents up to a number would still be there for the next jump.
+func namedForJump(feed *emsv1.MitigationFeed, sequence int64, digest string) bool {
+	named := strings.TrimSpace(feed.Annotations[emsv1.AcceptSequenceJumpAnnotation])
+	return named != "" && sequence > 0 && (named == strconv.FormatInt(sequence, 10) || named == digest)
 }
 
 func trustPolicy(t emsv1.TrustPolicy) trust.Policy {

@@ -24,6 +24,7 @@ import (
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/controllers/gather"
 	"mitigation.dev/ems/internal/conditions"
+	"mitigation.dev/ems/internal/trust"
 )
 
 const (
@@ -61,6 +62,8 @@ type Reconciler struct {
 
 	mu       sync.Mutex
 	nextPoll map[types.NamespacedName]time.Time
+	// issuers are the authorities in the accepted documents, by feed.
+	issuers map[string][]trust.Anchor
 }
 
 // Reconcile brings one feed up to date: polls it if that is due, else checks that what the accepted document says is there.
@@ -155,9 +158,12 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.nextPoll, key)
+	delete(r.issuers, key.Name)
+	measured.forget(key.Name)
 }
 
-// nextLook returns how long to wait until something has to be done without being asked: poll, or notice staleness.
+// nextLook returns how long to wait until something has to be done without being asked: poll, or notice that the
+// feed is stale or that a certificate runs out.
 func (r *Reconciler) nextLook(feed *emsv1.MitigationFeed, now time.Time) time.Duration {
 	var look time.Time
 	if feed.Spec.Polling != emsv1.Disabled {
@@ -165,8 +171,10 @@ func (r *Reconciler) nextLook(feed *emsv1.MitigationFeed, now time.Time) time.Du
 		look = r.nextPoll[client.ObjectKeyFromObject(feed)]
 		r.mu.Unlock()
 	}
-	if change := freshUntil(feed); change.After(now) && (look.IsZero() || change.Before(look)) {
-		look = change
+	for _, change := range []time.Time{freshUntil(feed), anchorsUntil(feed, now)} {
+		if change.After(now) && (look.IsZero() || change.Before(look)) {
+			look = change
+		}
 	}
 	if look.IsZero() {
 		return 0
@@ -174,7 +182,7 @@ func (r *Reconciler) nextLook(feed *emsv1.MitigationFeed, now time.Time) time.Du
 	return max(look.Sub(now), time.Millisecond)
 }
 
-// save writes the status and then, if something changed that a person should know, an event.
+// save writes the status and then, if something changed that a person should know, events.
 func (r *Reconciler) save(ctx context.Context, before, feed *emsv1.MitigationFeed) error {
 	if equality.Semantic.DeepEqual(before.Status, feed.Status) {
 		return nil
@@ -182,18 +190,27 @@ func (r *Reconciler) save(ctx context.Context, before, feed *emsv1.MitigationFee
 	if err := r.Client.Status().Patch(ctx, feed, client.MergeFrom(before)); err != nil {
 		return client.IgnoreNotFound(fmt.Errorf("patch status: %w", err))
 	}
+	r.announce(before, feed)
+	return nil
+}
+
+// announce records the events of a change of the status.
+func (r *Reconciler) announce(before, feed *emsv1.MitigationFeed) {
+	if beganToRunOut(before.Status.Conditions, feed.Status.Conditions) {
+		c := meta.FindStatusCondition(feed.Status.Conditions, emsv1.TrustAnchorsCurrentCondition)
+		r.Recorder.Eventf(feed, nil, corev1.EventTypeWarning, c.Reason, "Check", "%s", c.Message)
+	}
 	was := meta.FindStatusCondition(before.Status.Conditions, emsv1.ReadyCondition)
 	is := meta.FindStatusCondition(feed.Status.Conditions, emsv1.ReadyCondition)
 	newDocument := before.Status.Document.Digest != feed.Status.Document.Digest
 	if was != nil && was.Status == is.Status && was.Reason == is.Reason && !newDocument {
-		return nil
+		return
 	}
 	kind := corev1.EventTypeWarning
 	if meta.IsStatusConditionTrue(feed.Status.Conditions, emsv1.ReadyCondition) && len(feed.Status.Refused) == 0 {
 		kind = corev1.EventTypeNormal
 	}
 	r.Recorder.Eventf(feed, nil, kind, is.Reason, "Poll", "%s", is.Message)
-	return nil
 }
 
 // SetupWithManager registers the reconciler.

@@ -14,10 +14,12 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/controllers/feed"
@@ -312,6 +314,88 @@ var _ = Describe("The feed controller", func() {
 			bundle := &emsv1.MitigationBundle{}
 			Expect(env.Client.Get(ctx, client.ObjectKey{Name: source.Status.Document.BundleName}, bundle)).To(Succeed())
 		})
+	})
+
+	It("accepts the one jump of the sequence that the annotation names", func(ctx SpecContext) {
+		annotate := func(jump string) {
+			GinkgoHelper()
+			stamp := time.Now().Format(time.RFC3339Nano)
+			Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(source), source)).To(Succeed())
+			patch := client.MergeFrom(source.DeepCopy())
+			source.Annotations = map[string]string{emsv1.AcceptSequenceJumpAnnotation: jump, emsv1.ReconcileRequestAnnotation: stamp}
+			Expect(env.Client.Patch(ctx, source, patch)).To(Succeed())
+			Eventually(func(g Gomega) {
+				g.Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(source), source)).To(Succeed())
+				g.Expect(source.Status.LastHandledReconcileAt).To(Equal(stamp))
+			}).Should(Succeed())
+		}
+		server.serve(signed(keys, 7, config("M1", 1)), "", http.StatusOK)
+		Expect(env.Client.Create(ctx, source)).To(Succeed())
+		DeferCleanup(start(ctx))
+		Eventually(outcome(ctx)).Should(Equal(emsv1.DocumentAcceptedReason))
+
+		server.serve(signed(keys, 20_000, config("M1", 2)), "", http.StatusOK)
+		annotate("20001")
+		Expect(outcome(ctx)()).To(Equal(emsv1.SequenceJumpReason), "another document was named")
+		Expect(conditions.Current(source.Status.Conditions).Message).To(ContainSubstring("ems.mitigation.dev/accept-sequence-jump=20000"))
+
+		annotate("20000")
+		Expect(outcome(ctx)()).To(Equal(emsv1.DocumentAcceptedReason))
+		Expect(source.Status.HighestSequence).To(BeEquivalentTo(20_000))
+		Expect(conditions.Current(source.Status.Conditions).Message).To(ContainSubstring("it has served and can be removed"))
+		Expect(mitigations(ctx)()).To(Equal([]string{"m1 rev 2 Active"}))
+		Eventually(func(g Gomega) {
+			var list eventsv1.EventList
+			g.Expect(env.Client.List(ctx, &list)).To(Succeed())
+			g.Expect(list.Items).To(ContainElement(HaveField("Reason", "SequenceJumpAccepted")))
+		}).Should(Succeed())
+
+		server.serve(signed(keys, 40_000, config("M1", 3)), "", http.StatusOK)
+		pollNow(ctx)
+		Expect(outcome(ctx)()).To(Equal(emsv1.SequenceJumpReason), "the permission was for one document")
+	})
+
+	It("warns with condition, event and metric before the signer's certificate runs out", func(ctx SpecContext) {
+		// Certificates of that time last a year: 35 days are left.
+		old, err := pki.New(time.Now().AddDate(-1, 0, 35))
+		Expect(err).NotTo(HaveOccurred())
+		source.Spec.Trust.Roots = string(old.Root.PEM())
+		server.serve(signed(old, 1, config("M1", 1)), "", http.StatusOK)
+		Expect(env.Client.Create(ctx, source)).To(Succeed())
+		DeferCleanup(start(ctx))
+		Eventually(outcome(ctx)).Should(Equal(emsv1.DocumentAcceptedReason))
+
+		condition := meta.FindStatusCondition(source.Status.Conditions, emsv1.TrustAnchorsCurrentCondition)
+		Expect(condition).To(HaveValue(And(
+			HaveField("Status", metav1.ConditionFalse), HaveField("Reason", emsv1.AnchorExpiringReason),
+			HaveField("Message", ContainSubstring("status.document")))))
+		Expect(source).To(kstatus.BeConsistent(), "a warning takes nothing from Ready")
+		Expect(source.Status.Document.SignerExpiryTime.Time).To(BeTemporally("==", old.ECDSA.Certificate.NotAfter))
+		Eventually(func(g Gomega) {
+			var list eventsv1.EventList
+			g.Expect(env.Client.List(ctx, &list)).To(Succeed())
+			g.Expect(list.Items).To(ContainElement(And(HaveField("Reason", emsv1.AnchorExpiringReason), HaveField("Type", corev1.EventTypeWarning))))
+		}).Should(Succeed())
+		families := func() []string {
+			gathered, err := metrics.Registry.Gather()
+			Expect(err).NotTo(HaveOccurred())
+			var found []string
+			for _, family := range gathered {
+				for _, m := range family.GetMetric() {
+					for _, label := range m.GetLabel() {
+						if label.GetName() == "kind" && strings.HasPrefix(family.GetName(), "ems_trust_anchor_") {
+							found = append(found, label.GetValue())
+						}
+					}
+				}
+			}
+			return found
+		}
+		Expect(families()).To(ConsistOf("issuer", "root"))
+
+		By("deleting the feed")
+		Expect(env.Client.Delete(ctx, source)).To(Succeed())
+		Eventually(families).Should(BeEmpty())
 	})
 
 	It("refuses a Config alone and says which and why", func(ctx SpecContext) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -16,12 +17,16 @@ import (
 	"mitigation.dev/ems/internal/replay"
 )
 
+// sequenceJumpAccepted is the reason of the event for a jump that the operator allowed.
+const sequenceJumpAccepted = "SequenceJumpAccepted"
+
 // poll reads the feed and takes its document in.
 func (r *Reconciler) poll(ctx context.Context, feed *emsv1.MitigationFeed, now time.Time) (conditions.Outcome, error) {
 	outcome, err := r.tryPoll(ctx, feed, now)
 	if f := (*failure)(nil); errors.As(err, &f) {
 		ctrl.LoggerFrom(ctx).Info("Polling failed", "reason", f.reason, "cause", f.Error())
 		feed.Status.Failures = new(failures(feed) + 1)
+		measured.countFailure(feed.Name, f.reason)
 		outcome, err = f.outcome(), nil
 	} else if err == nil {
 		feed.Status.Failures = nil
@@ -47,11 +52,33 @@ func (r *Reconciler) tryPoll(ctx context.Context, feed *emsv1.MitigationFeed, no
 	if err != nil {
 		return conditions.Outcome{}, err
 	}
-	acceptUndated := trustPolicy(feed.Spec.Trust).AcceptsUndated()
-	if err := replay.Check(seen(feed), document.candidate(), acceptUndated, now); err != nil {
-		return conditions.Outcome{}, failed(replayReason(err), err)
+	jumped, err := guard(feed, document, now)
+	if err != nil {
+		return conditions.Outcome{}, err
 	}
-	return r.accept(ctx, feed, document, got.eTag, now)
+	outcome, err := r.accept(ctx, feed, document, got.eTag, now)
+	if err == nil && jumped {
+		r.Recorder.Eventf(feed, nil, corev1.EventTypeNormal, sequenceJumpAccepted, "Poll",
+			"Accepted the document of sequence %d, which the annotation %s names", document.Sequence, emsv1.AcceptSequenceJumpAnnotation)
+	}
+	return outcome, err
+}
+
+// guard checks that the document may follow what was accepted, and reports whether it does so by a jump that the operator
+// allowed. Errors are *failure.
+func guard(feed *emsv1.MitigationFeed, d *document, now time.Time) (jumped bool, err error) {
+	before, candidate := seen(feed), d.candidate()
+	if namedForJump(feed, candidate.Sequence, candidate.Digest) {
+		before.JumpTo = candidate.Sequence
+	}
+	if err := replay.Check(before, candidate, trustPolicy(feed.Spec.Trust).AcceptsUndated(), now); err != nil {
+		reason := replayReason(err)
+		if reason == emsv1.SequenceJumpReason {
+			err = fmt.Errorf("%w with the annotation %s=%d", err, emsv1.AcceptSequenceJumpAnnotation, candidate.Sequence)
+		}
+		return false, failed(reason, err)
+	}
+	return replay.Jumps(before, candidate), nil
 }
 
 // accept stores the document and writes its mitigations. The status changes only after all of it is done, so that a
@@ -70,6 +97,7 @@ func (r *Reconciler) accept(ctx context.Context, feed *emsv1.MitigationFeed, d *
 		ctrl.LoggerFrom(ctx).Info("Accepted document", "digest", d.digest, "sequence", d.Sequence, "mitigations", len(d.Configs))
 		status.Document = describe(d, bundleName, now)
 	}
+	r.noteSigner(feed, d)
 	status.HighestSequence = max(status.HighestSequence, d.Sequence)
 	status.ETag = eTag
 	status.LastReadTime = new(metav1.NewTime(now))
@@ -117,6 +145,7 @@ func (r *Reconciler) fromBundle(ctx context.Context, feed *emsv1.MitigationFeed,
 	if err != nil {
 		return conditions.Outcome{}, err
 	}
+	r.noteSigner(feed, d)
 	count(feed, d, refused)
 	return acceptedOutcome(feed), nil
 }

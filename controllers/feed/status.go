@@ -23,6 +23,8 @@ func (r *Reconciler) finish(feed *emsv1.MitigationFeed, outcome conditions.Outco
 	if fresh := freshness(feed, now); fresh != nil {
 		meta.SetStatusCondition(&status.Conditions, *fresh)
 	}
+	meta.SetStatusCondition(&status.Conditions, trustAnchors(feed, now))
+	r.measure(feed)
 }
 
 // describe says what is known of an accepted document.
@@ -61,6 +63,9 @@ func acceptedOutcome(feed *emsv1.MitigationFeed) conditions.Outcome {
 	}
 	if sequence := feed.Status.Document.Sequence; sequence > 0 {
 		accepted += fmt.Sprintf(" from the document of sequence %d", sequence)
+	}
+	if document := &feed.Status.Document; namedForJump(feed, document.Sequence, document.Digest) {
+		accepted += fmt.Sprintf(", which the annotation %s named; it has served and can be removed", emsv1.AcceptSequenceJumpAnnotation)
 	}
 	refused := feed.Status.Refused
 	if len(refused) == 0 {

@@ -9,4 +9,6 @@
 //
 // A status is in one of three outcomes. Done: Ready=True alone. Working: Ready=False and Reconciling=True, it will be tried
 // again by itself. Stalled: Ready=False and Stalled=True, a person has to act. Nothing else may write these three.
+//
+// [TrustAnchors] is here because feeds and servers bear that condition in the same words.
 package conditions

@@ -16,7 +16,7 @@
 //
 // The rules stand in docs/document-format.md: a sequence never goes back, one sequence number stands for one document, a
 // jump of more than [MaxSequenceJump] is refused (a publisher's slip, or a stolen key, would otherwise use up all numbers at
-// once and lock the feed), issued lies at most [MaxClockSkew] ahead, an expired document is not newly accepted. Documents
+// once and lock the feed) unless the operator allows this one with [Seen].JumpTo, issued lies at most [MaxClockSkew] ahead, an expired document is not newly accepted. Documents
 // of version 1.0.4 carry none of that; their order is the time of the counter-signature.
 //
 // The very document that was accepted last is always fine, expired or not: expiry must never take protection away. Callers

@@ -49,6 +49,10 @@ type Seen struct {
 	Digest string `json:"digest,omitempty"`
 	// SignedAt is the latest accepted time of a counter-signature; zero if there was none.
 	SignedAt time.Time `json:"signedAt,omitzero"`
+
+	// JumpTo is the highest sequence up to which the operator allows a jump of more than MaxSequenceJump, after asking the
+	// publisher; zero if none is allowed. It is an order and nothing that was seen: it is never kept, and After drops it.
+	JumpTo int64 `json:"-"`
 }
 
 // Candidate is a verified document that asks to be accepted. Zero values mean that the document does not say.
@@ -91,6 +95,12 @@ func (s Seen) After(c Candidate) Seen {
 	return next
 }
 
+// Jumps reports whether a document's sequence lies too far ahead to be accepted without the operator's word. The first document
+// of a feed may have any sequence.
+func Jumps(seen Seen, c Candidate) bool {
+	return seen.Sequence > 0 && c.Sequence-seen.Sequence > MaxSequenceJump
+}
+
 func checkSequence(seen Seen, c Candidate, _ bool) *Error {
 	switch {
 	case seen.Sequence == 0:
@@ -106,8 +116,8 @@ func checkSequence(seen Seen, c Candidate, _ bool) *Error {
 	case c.Sequence == seen.Sequence:
 		return refuse(RolledBack, "the document has sequence %d like the accepted one but other content; the publisher must raise the sequence with every change",
 			c.Sequence)
-	case c.Sequence-seen.Sequence > MaxSequenceJump:
-		return refuse(SequenceJump, "the document has sequence %d, more than %d ahead of the accepted %d; ask the publisher whether that is meant",
+	case Jumps(seen, c) && c.Sequence > seen.JumpTo:
+		return refuse(SequenceJump, "the document has sequence %d, more than %d ahead of the accepted %d; ask the publisher whether that is meant, and if so allow this jump",
 			c.Sequence, MaxSequenceJump, seen.Sequence)
 	}
 	return nil

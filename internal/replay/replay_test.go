@@ -60,6 +60,19 @@ func TestCheck(t *testing.T) {
 			seen: Seen{Sequence: 1, Digest: "a"}, candidate: Candidate{Sequence: math.MaxInt64, Digest: "b"},
 			wantReason: SequenceJump,
 		},
+		"a jump up to the allowed sequence is accepted": {
+			seen: Seen{Sequence: 42, Digest: "a", JumpTo: 100_000}, candidate: Candidate{Sequence: 100_000, Digest: "b"},
+		},
+		"a jump beyond the allowed sequence is refused": {
+			seen: Seen{Sequence: 42, Digest: "a", JumpTo: 100_000}, candidate: Candidate{Sequence: 100_001, Digest: "b"},
+			wantReason: SequenceJump, wantMessage: "allow this jump",
+		},
+		"an allowed jump does not allow a rollback": {
+			seen: Seen{Sequence: 42, Digest: "a", JumpTo: 100_000}, candidate: Candidate{Sequence: 41, Digest: "b"}, wantReason: RolledBack,
+		},
+		"an allowed jump does not allow an expired document": {
+			seen: Seen{Sequence: 42, Digest: "a", JumpTo: 100_000}, candidate: Candidate{Sequence: 100_000, Digest: "b", Expires: hourAgo}, wantReason: Expired,
+		},
 		"a feed may move from signing times to sequences": {
 			seen: Seen{Digest: "a", SignedAt: dayAgo}, candidate: Candidate{Sequence: 100_000, Digest: "b"},
 		},
@@ -147,6 +160,10 @@ func TestSeenAfter(t *testing.T) {
 		"a later signing time replaces the earlier": {
 			seen: Seen{Digest: "a", SignedAt: dayAgo}, candidate: Candidate{Digest: "b", SignedAt: hourAgo},
 			want: Seen{Digest: "b", SignedAt: hourAgo},
+		},
+		"the permission to jump is used up": {
+			seen: Seen{Sequence: 7, Digest: "a", JumpTo: 100_000}, candidate: Candidate{Sequence: 100_000, Digest: "b"},
+			want: Seen{Sequence: 100_000, Digest: "b"},
 		},
 		"neither sequence nor signing time ever goes back": {
 			seen: Seen{Sequence: 7, Digest: "a", SignedAt: hourAgo}, candidate: Candidate{Sequence: 6, Digest: "b"},

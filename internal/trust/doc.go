@@ -25,6 +25,7 @@
 //	      ...
 //	    revocation: {mode: Prefer, crls: ..., maxAgeSeconds: 604800}
 //	    undatedDocuments: Refuse
+//	    acceptSequence: 120000      # one jump of the sequence that is meant, see docs/operations/troubleshooting.md
 //
 // # Considerations
 //
@@ -34,5 +35,5 @@
 // Unknown fields and duplicate keys are errors. A misspelt issuerPins that is passed over would silently
 // trust every issuer under the root.
 //
-// Anchors that run out silence a feed without anybody's doing; [Policy.Expiring] finds them in time.
+// Anchors that run out silence a feed without anybody's doing; [Expiring] finds them in time.
 package trust

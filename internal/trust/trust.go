@@ -1,7 +1,6 @@
 package trust
 
 import (
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -64,6 +63,10 @@ type Policy struct {
 	// UndatedDocuments is Refuse (also if empty) or Accept: what to do with documents of version 1.0.4
 	// without an accepted counter-signature, whose order in time nobody can tell.
 	UndatedDocuments UndatedDocuments `json:"undatedDocuments,omitempty"`
+	// AcceptSequence is the highest sequence up to which one jump of more than replay.MaxSequenceJump is accepted: the
+	// operator's word, after asking the publisher, that the jump is meant. It stands in the file only; for a feed of the
+	// cluster an annotation of the feed says it. Zero: no jump.
+	AcceptSequence int64 `json:"acceptSequence,omitempty"`
 }
 
 // Subject is the subject of the signing certificate. Empty fields match anything.
@@ -172,6 +175,9 @@ func (p Policy) Compile() (xmlsig.Policy, error) {
 	default:
 		note(fmt.Errorf("undatedDocuments: %q: want %q or %q", p.UndatedDocuments, RefuseUndated, AcceptUndated))
 	}
+	if p.AcceptSequence < 0 {
+		note(fmt.Errorf("acceptSequence: %d: want the sequence of the document, a positive number", p.AcceptSequence))
+	}
 	if err := errors.Join(problems...); err != nil {
 		return xmlsig.Policy{}, err
 	}
@@ -199,45 +205,4 @@ func (r Revocation) compile() (xmlsig.Revocation, error) {
 		return compiled, fmt.Errorf("revocation: crls: none: mode %q would refuse every document", xmlsig.RevocationRequire)
 	}
 	return compiled, nil
-}
-
-// ExpiringAnchor is a trust anchor or revocation list that runs out.
-type ExpiringAnchor struct {
-	// Field is "roots", "timestampRoots" or "revocation.crls".
-	Field string
-	// Subject is the certificate's subject, or the list's issuer.
-	Subject string
-	// NotAfter is the last moment. It may be past.
-	NotAfter time.Time
-}
-
-// Expiring returns what has run out at now or will within the given time, soonest first. An expired
-// time-stamping anchor still serves for tokens from its time, so it is a matter for documents to come
-// only. A policy that does not compile has no anchors.
-func (p Policy) Expiring(now time.Time, within time.Duration) []ExpiringAnchor {
-	compiled, err := p.Compile()
-	if err != nil {
-		return nil
-	}
-	var found []ExpiringAnchor
-	limit := now.Add(within)
-	add := func(field, subject string, notAfter time.Time) {
-		if !notAfter.IsZero() && !notAfter.After(limit) {
-			found = append(found, ExpiringAnchor{Field: field, Subject: subject, NotAfter: notAfter})
-		}
-	}
-	certificates := func(field string, all []*x509.Certificate) {
-		for _, c := range all {
-			add(field, c.Subject.String(), c.NotAfter)
-		}
-	}
-	certificates("roots", compiled.Roots)
-	certificates("timestampRoots", compiled.TimestampRoots)
-	if compiled.Revocation.Mode != xmlsig.RevocationOff {
-		for _, list := range compiled.Revocation.CRLs {
-			add("revocation.crls", list.Issuer.String(), list.NextUpdate)
-		}
-	}
-	slices.SortStableFunc(found, func(a, b ExpiringAnchor) int { return a.NotAfter.Compare(b.NotAfter) })
-	return found
 }

@@ -33,9 +33,9 @@ func testPKI(tb testing.TB) *pki.PKI {
 	return p
 }
 
-func listPEM(tb testing.TB, issuer *pki.Identity, to time.Time, revoked ...*pki.Identity) string {
+func listPEM(tb testing.TB, issuer *pki.Identity, to time.Time) string {
 	tb.Helper()
-	list, err := issuer.RevocationList(now.Add(-time.Hour), to, revoked...)
+	list, err := issuer.RevocationList(now.Add(-time.Hour), to)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -209,6 +209,7 @@ func TestCompileRefuses(t *testing.T) {
 		"a damaged list": {func(p *trust.Policy) {
 			p.Revocation = &trust.Revocation{CRLs: "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"}
 		}, "revocation: crls: list 1"},
+		"a jump to a negative sequence":     {func(p *trust.Policy) { p.AcceptSequence = -1 }, "acceptSequence: -1"},
 		"an unknown answer to undated ones": {func(p *trust.Policy) { p.UndatedDocuments = "accept" }, `undatedDocuments: "accept"`},
 	}
 	for name, tc := range cases {
@@ -226,39 +227,6 @@ func TestCompileRefuses(t *testing.T) {
 				t.Error("an error and a policy")
 			}
 		})
-	}
-}
-
-func TestExpiring(t *testing.T) {
-	issue := func(name string, to time.Time) *pki.Identity {
-		id, err := pki.NewRoot(name, pki.Authority(), pki.Validity(now.AddDate(-5, 0, 0), to))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return id
-	}
-	const day = 24 * time.Hour
-	soon, later, gone := issue("Soon", now.Add(59*day)), issue("Later", now.Add(61*day)), issue("Gone", now.Add(-day))
-	policy := trust.Policy{
-		Roots:          string(soon.PEM()) + string(later.PEM()),
-		TimestampRoots: string(gone.PEM()),
-		Revocation:     &trust.Revocation{Mode: xmlsig.RevocationPrefer, CRLs: listPEM(t, soon, now.Add(day))},
-	}
-	got := policy.Expiring(now, 60*day)
-	want := []trust.ExpiringAnchor{
-		{Field: "timestampRoots", Subject: "CN=Gone,O=Contoso", NotAfter: now.Add(-day)},
-		{Field: "revocation.crls", Subject: "CN=Soon,O=Contoso", NotAfter: now.Add(day)},
-		{Field: "roots", Subject: "CN=Soon,O=Contoso", NotAfter: now.Add(59 * day)},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("expiring (-want +got):\n%s", diff)
-	}
-	policy.Revocation.Mode = xmlsig.RevocationOff
-	if got := policy.Expiring(now, 60*day); len(got) != 2 {
-		t.Errorf("with mode Off %v, want the certificates only", got)
-	}
-	if got := (trust.Policy{Roots: "damaged"}).Expiring(now, 60*day); got != nil {
-		t.Errorf("a policy that does not compile has %v", got)
 	}
 }
 

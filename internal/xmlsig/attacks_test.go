@@ -77,6 +77,15 @@ func TestAttacksOnTheDocument(t *testing.T) {
 		"text inside the Signature":        {"<SignatureValue>", "text<SignatureValue>", xmlsig.ClassShape},
 		"an attribute on SignedInfo":       {"<SignedInfo>", `<SignedInfo Id="x">`, xmlsig.ClassShape},
 		"an xml: attribute on SignedInfo":  {"<SignedInfo>", `<SignedInfo xml:lang="x">`, xmlsig.ClassShape},
+		"an attribute on Signature":        {"<Signature ", `<Signature Encoding="x" `, xmlsig.ClassShape},
+		"another name for SignedInfo":      {signedInfo, strings.ReplaceAll(signedInfo, "SignedInfo>", "Signed>"), xmlsig.ClassShape},
+		"another name for SignatureValue":  {cut(genuine, "<SignatureValue>", "</SignatureValue>"), strings.ReplaceAll(cut(genuine, "<SignatureValue>", "</SignatureValue>"), "SignatureValue", "Value"), xmlsig.ClassShape},
+		"KeyInfo of another namespace":     {"<KeyInfo>", `<KeyInfo xmlns="urn:x">`, xmlsig.ClassShape},
+		"another kind of KeyValue":         {cut(genuine, "<RSAKeyValue>", "</RSAKeyValue>"), strings.ReplaceAll(cut(genuine, "<RSAKeyValue>", "</RSAKeyValue>"), "RSAKeyValue", "DSAKeyValue"), xmlsig.ClassShape},
+		"another name for a transform":     {`<Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"/>`, `<Filter Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"/>`, xmlsig.ClassShape},
+		"another name for DigestMethod":    {"<DigestMethod ", "<Digest ", xmlsig.ClassShape},
+		"a comment in SignedInfo":          {"<SignedInfo>", "<SignedInfo><!-- c -->", xmlsig.ClassShape},
+		"a comment in KeyInfo":             {"<KeyInfo>", "<KeyInfo><!-- c -->", xmlsig.ClassShape},
 		"a Type on Reference":              {"<Reference ", `<Reference Type="x" `, xmlsig.ClassShape},
 		"an InclusiveNamespaces parameter": {`<Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"/>`, `<Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"><e:InclusiveNamespaces xmlns:e="http://www.w3.org/2001/10/xml-exc-c14n#" PrefixList="x"/></Transform>`, xmlsig.ClassShape},
 		"an HMAC length":                   {`rsa-sha256"/>`, `rsa-sha256"><HMACOutputLength>0</HMACOutputLength></SignatureMethod>`, xmlsig.ClassShape},
@@ -161,23 +170,25 @@ func TestForgers(t *testing.T) {
 		"a genuine leaf beside the forger's": {signer: foreign.RSA, chain: func(c []*x509.Certificate) []*x509.Certificate {
 			return append([]*x509.Certificate{p.RSA.Certificate}, c...)
 		}, want: xmlsig.ClassCertificate},
-		"no issuer":                           {signer: p.RSA, chain: func(c []*x509.Certificate) []*x509.Certificate { return c[:1] }, want: xmlsig.ClassUntrusted},
-		"only an authority":                   {signer: p.Issuing, want: xmlsig.ClassCertificate},
-		"no extended key usage":               {signer: issue(pki.Usages()), want: xmlsig.ClassCertificate},
-		"any extended key usage":              {signer: issue(pki.AnyUsage()), want: xmlsig.ClassCertificate},
-		"codeSigning and any":                 {signer: issue(pki.Usages(codeSigning, asn1.ObjectIdentifier{2, 5, 29, 37, 0})), want: xmlsig.ClassCertificate},
-		"another extended key usage":          {signer: issue(pki.Usages(asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 1})), want: xmlsig.ClassCertificate},
-		"not the extended key usage wanted":   {signer: issue(pki.Usages(codeSigning)), policy: func(p *xmlsig.Policy) { p.ExtendedKeyUsages = []asn1.ObjectIdentifier{pki.PrivateUsage} }, want: xmlsig.ClassCertificate},
-		"an authority for servers in between": {signer: underServerCA, want: xmlsig.ClassUntrusted},
-		"key usage without digitalSignature":  {signer: issue(pki.KeyUsage(x509.KeyUsageKeyEncipherment)), want: xmlsig.ClassCertificate},
-		"an RSA key of 1024 bits":             {signer: issue(pki.Key(pki.RSA1024)), want: xmlsig.ClassCertificate},
-		"an expired certificate":              {signer: issue(pki.Validity(now.AddDate(-2, 0, 0), now.AddDate(0, 0, -1))), want: xmlsig.ClassUntrusted},
-		"a certificate of tomorrow":           {signer: issue(pki.Validity(now.AddDate(0, 0, 1), now.AddDate(1, 0, 0))), want: xmlsig.ClassUntrusted},
-		"another organisation":                {signer: issue(pki.Organization("Fabrikam")), policy: func(p *xmlsig.Policy) { p.Organization = "Contoso" }, want: xmlsig.ClassUntrusted},
-		"another common name":                 {signer: p.RSA, policy: func(p *xmlsig.Policy) { p.CommonName = "Example Mitigation Signing" }, want: xmlsig.ClassUntrusted},
-		"an issuer that is not pinned":        {signer: p.RSA, policy: func(policy *xmlsig.Policy) { policy.IssuerPins = [][32]byte{pinOf(p.Root)} }, want: xmlsig.ClassUntrusted},
-		"a leaf that is configured as root":   {signer: p.RSA, chain: func(c []*x509.Certificate) []*x509.Certificate { return c[:1] }, policy: func(policy *xmlsig.Policy) { policy.Roots = []*x509.Certificate{p.RSA.Certificate} }, want: xmlsig.ClassUntrusted},
-		"no roots at all":                     {signer: p.RSA, policy: func(policy *xmlsig.Policy) { policy.Roots = nil }, want: xmlsig.ClassPolicy},
+		"no issuer":                            {signer: p.RSA, chain: func(c []*x509.Certificate) []*x509.Certificate { return c[:1] }, want: xmlsig.ClassUntrusted},
+		"only an authority":                    {signer: p.Issuing, want: xmlsig.ClassCertificate},
+		"no extended key usage":                {signer: issue(pki.Usages()), want: xmlsig.ClassCertificate},
+		"any extended key usage":               {signer: issue(pki.AnyUsage()), want: xmlsig.ClassCertificate},
+		"codeSigning and any":                  {signer: issue(pki.Usages(codeSigning, asn1.ObjectIdentifier{2, 5, 29, 37, 0})), want: xmlsig.ClassCertificate},
+		"another extended key usage":           {signer: issue(pki.Usages(asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 1})), want: xmlsig.ClassCertificate},
+		"not the extended key usage wanted":    {signer: issue(pki.Usages(codeSigning)), policy: func(p *xmlsig.Policy) { p.ExtendedKeyUsages = []asn1.ObjectIdentifier{pki.PrivateUsage} }, want: xmlsig.ClassCertificate},
+		"an authority for servers in between":  {signer: underServerCA, want: xmlsig.ClassUntrusted},
+		"an authority that may sign code":      {signer: issue(pki.Authority(), pki.Usages(codeSigning, pki.PrivateUsage)), want: xmlsig.ClassCertificate},
+		"key usage without digitalSignature":   {signer: issue(pki.KeyUsage(x509.KeyUsageKeyEncipherment)), want: xmlsig.ClassCertificate},
+		"an RSA key of 1024 bits":              {signer: issue(pki.Key(pki.RSA1024)), want: xmlsig.ClassCertificate},
+		"an expired certificate":               {signer: issue(pki.Validity(now.AddDate(-2, 0, 0), now.AddDate(0, 0, -1))), want: xmlsig.ClassUntrusted},
+		"a certificate of tomorrow":            {signer: issue(pki.Validity(now.AddDate(0, 0, 1), now.AddDate(1, 0, 0))), want: xmlsig.ClassUntrusted},
+		"another organisation":                 {signer: issue(pki.Organization("Fabrikam")), policy: func(p *xmlsig.Policy) { p.Organization = "Contoso" }, want: xmlsig.ClassUntrusted},
+		"two organisations, one of them right": {signer: issue(pki.Organization("Contoso", "Fabrikam")), policy: func(p *xmlsig.Policy) { p.Organization = "Contoso" }, want: xmlsig.ClassUntrusted},
+		"another common name":                  {signer: p.RSA, policy: func(p *xmlsig.Policy) { p.CommonName = "Example Mitigation Signing" }, want: xmlsig.ClassUntrusted},
+		"an issuer that is not pinned":         {signer: p.RSA, policy: func(policy *xmlsig.Policy) { policy.IssuerPins = [][32]byte{pinOf(p.Root)} }, want: xmlsig.ClassUntrusted},
+		"a leaf that is configured as root":    {signer: p.RSA, chain: func(c []*x509.Certificate) []*x509.Certificate { return c[:1] }, policy: func(policy *xmlsig.Policy) { policy.Roots = []*x509.Certificate{p.RSA.Certificate} }, want: xmlsig.ClassUntrusted},
+		"no roots at all":                      {signer: p.RSA, policy: func(policy *xmlsig.Policy) { policy.Roots = nil }, want: xmlsig.ClassPolicy},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -241,6 +252,7 @@ func TestECDSAValueForms(t *testing.T) {
 		"s and r side by side":         {slices.Concat(value[32:], value[:32]), false},
 		"ASN.1":                        {asn, false},
 		"with a byte more":             {append(slices.Clone(value), 0), false},
+		"with a zero between":          {slices.Concat(value[:32], []byte{0}, value[32:]), false},
 		"with padded halves":           {slices.Concat([]byte{0}, value[:32], []byte{0}, value[32:]), false},
 		"zeros":                        {make([]byte, 64), false},
 		"r of zero":                    {slices.Concat(make([]byte, 32), value[32:]), false},
@@ -248,13 +260,20 @@ func TestECDSAValueForms(t *testing.T) {
 		// Known malleability: the same content, so the digest of the content is the identity.
 		"order minus s": {slices.Concat(value[:32], new(big.Int).Sub(order, s).FillBytes(make([]byte, 32))), true},
 	}
+	original, err := xmlsig.Verify(genuine, policyOf(p), now)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			changed := replaceOnce(t, genuine, element, "<SignatureValue>"+base64.StdEncoding.EncodeToString(tc.value)+"</SignatureValue>")
-			_, err := xmlsig.Verify(changed, policyOf(p), now)
+			signed, err := xmlsig.Verify(changed, policyOf(p), now)
 			if tc.accepted {
 				if err != nil {
 					t.Fatal(err)
+				}
+				if signed.Digest != original.Digest {
+					t.Error("another digest for the same content")
 				}
 				return
 			}

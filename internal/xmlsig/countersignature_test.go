@@ -135,6 +135,7 @@ func TestAttacksOnTheObject(t *testing.T) {
 	}
 	object := part(t, genuine, "<Object", "</Object>")
 	counter := part(t, genuine, "<CounterSignature", "</CounterSignature>")
+	certificates := part(t, genuine, "<X509Data>", "</X509Data>")
 	cases := map[string]struct {
 		old, replacement string
 		want             xmlsig.Class
@@ -148,6 +149,7 @@ func TestAttacksOnTheObject(t *testing.T) {
 		"a comment in the token":             {"</CounterSignature>", "<!-- c --></CounterSignature>", xmlsig.ClassShape},
 		"a token above 64 KiB":               {"</CounterSignature>", strings.Repeat("AAAA", 64<<10/3+1) + "</CounterSignature>", xmlsig.ClassLimit},
 		"a damaged certificate beside it":    {"<CounterSignature", "<X509Data><X509Certificate>AAAA</X509Certificate></X509Data><CounterSignature", xmlsig.ClassCertificate},
+		"two X509Data beside it":             {"<CounterSignature", certificates + certificates + "<CounterSignature", xmlsig.ClassShape},
 		"the Object in front of the KeyInfo": {"<KeyInfo>", object + "<KeyInfo>", xmlsig.ClassShape},
 	}
 	for name, tc := range cases {

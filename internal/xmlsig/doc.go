@@ -28,6 +28,8 @@
 // A signed document is identified by [Signed].Digest. The raw bytes are no identity: white space in
 // base64, the order of KeyInfo and an ECDSA s can change without breaking the signature.
 //
+// Every step has a mutant without it in hack/mutation, and a test that notices. A new step gets both.
+//
 // A signature says who published a document, not that it is the newest one. Sequence, issue and expiry
 // are the business of the caller.
 //

@@ -117,9 +117,9 @@ func Validity(from, to time.Time) Option {
 	return func(r *request) { r.template.NotBefore, r.template.NotAfter = from, to }
 }
 
-// Organization sets O, "Contoso" without it.
-func Organization(name string) Option {
-	return func(r *request) { r.template.Subject.Organization = []string{name} }
+// Organization sets O, "Contoso" without it. Several names make a subject that says two things.
+func Organization(names ...string) Option {
+	return func(r *request) { r.template.Subject.Organization = names }
 }
 
 // Usages replaces the extended key usages (codeSigning and PrivateUsage without it). None: no such extension.

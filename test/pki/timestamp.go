@@ -51,6 +51,20 @@ type TokenOptions struct {
 	Indefinite bool
 	// BreakSignature changes the signature.
 	BreakSignature bool
+
+	// The rest makes tokens that are signed correctly and still say what no authority says.
+
+	// MessageType and ContentType replace SignedData and TSTInfo.
+	MessageType, ContentType asn1.ObjectIdentifier
+	// Content changes the TSTInfo, Attributes the signed attributes, before they are signed.
+	Content    func([]byte) []byte
+	Attributes func([][]byte) [][]byte
+	// SignatureAlgorithm is stated instead of the one that was used.
+	SignatureAlgorithm asn1.ObjectIdentifier
+	// Signers is how often the signer stands in the token; zero: once.
+	Signers int
+	// Certificates stand in the token in front of the chain.
+	Certificates []*x509.Certificate
 }
 
 // Timestamp makes an RFC 3161 token over message: SHA-256, the authority's chain inside, DER.
@@ -64,11 +78,14 @@ func (a *Identity) TimestampWith(message []byte, at time.Time, options TokenOpti
 	if err != nil {
 		return nil, err
 	}
+	if options.Content != nil {
+		content = options.Content(content)
+	}
 	named := options.NamedCertificate
 	if named == nil {
 		named = a.Certificate
 	}
-	attributes, err := signedAttributes(content, named, options.OmitSigningCertificate)
+	attributes, err := signedAttributes(content, named, options)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +96,22 @@ func (a *Identity) TimestampWith(message []byte, at time.Time, options TokenOpti
 	if options.BreakSignature {
 		value[len(value)-1] ^= 1
 	}
+	return a.assemble(content, attributes, algorithm, value, options)
+}
+
+// assemble puts the signed parts into a message.
+func (a *Identity) assemble(content, attributes, algorithm, value []byte, options TokenOptions) ([]byte, error) {
 	e := &encoder{}
+	if options.SignatureAlgorithm != nil {
+		algorithm = e.marshal(pkix.AlgorithmIdentifier{Algorithm: options.SignatureAlgorithm})
+	}
+	messageType, contentType := oidSignedData, oidTSTInfo
+	if options.MessageType != nil {
+		messageType = options.MessageType
+	}
+	if options.ContentType != nil {
+		contentType = options.ContentType
+	}
 	algorithmSHA256 := e.sequence(e.marshal(oidSHA256))
 	signer := e.sequence(
 		e.marshal(1),
@@ -92,7 +124,7 @@ func (a *Identity) TimestampWith(message []byte, at time.Time, options TokenOpti
 	certificates := []byte{}
 	if !options.OmitCertificates {
 		var raw []byte
-		for _, c := range a.Chain() {
+		for _, c := range slices.Concat(options.Certificates, a.Chain()) {
 			raw = append(raw, c.Raw...)
 		}
 		certificates = e.value(asn1.ClassContextSpecific, 0, raw)
@@ -100,18 +132,18 @@ func (a *Identity) TimestampWith(message []byte, at time.Time, options TokenOpti
 	data := e.sequence(
 		e.marshal(3),
 		e.value(asn1.ClassUniversal, asn1.TagSet, algorithmSHA256),
-		e.sequence(e.marshal(oidTSTInfo), e.value(asn1.ClassContextSpecific, 0, e.marshal(content))),
+		e.sequence(e.marshal(contentType), e.value(asn1.ClassContextSpecific, 0, e.marshal(content))),
 		certificates,
-		e.value(asn1.ClassUniversal, asn1.TagSet, signer),
+		e.value(asn1.ClassUniversal, asn1.TagSet, bytes.Repeat(signer, max(1, options.Signers))),
 	)
 	if e.err != nil {
 		return nil, fmt.Errorf("pki: token: %w", e.err)
 	}
 	if options.Indefinite {
 		end := []byte{0, 0}
-		return slices.Concat([]byte{0x30, 0x80}, e.marshal(oidSignedData), []byte{0xa0, 0x80}, data, end, end), nil
+		return slices.Concat([]byte{0x30, 0x80}, e.marshal(messageType), []byte{0xa0, 0x80}, data, end, end), nil
 	}
-	token := e.sequence(e.marshal(oidSignedData), e.value(asn1.ClassContextSpecific, 0, data))
+	token := e.sequence(e.marshal(messageType), e.value(asn1.ClassContextSpecific, 0, data))
 	return token, e.err
 }
 
@@ -141,7 +173,7 @@ func tokenContent(message []byte, at time.Time, hash crypto.Hash) ([]byte, error
 }
 
 // signedAttributes returns the sorted contents of the SET.
-func signedAttributes(content []byte, named *x509.Certificate, omitSigningCertificate bool) ([]byte, error) {
+func signedAttributes(content []byte, named *x509.Certificate, options TokenOptions) ([]byte, error) {
 	e := &encoder{}
 	attribute := func(oid asn1.ObjectIdentifier, value []byte) []byte {
 		return e.sequence(e.marshal(oid), e.value(asn1.ClassUniversal, asn1.TagSet, value))
@@ -151,8 +183,11 @@ func signedAttributes(content []byte, named *x509.Certificate, omitSigningCertif
 		attribute(oidContentType, e.marshal(oidTSTInfo)),
 		attribute(oidMessageDigest, e.marshal(digest[:])),
 	}
-	if !omitSigningCertificate {
+	if !options.OmitSigningCertificate {
 		all = append(all, attribute(oidSigningCertificateV2, e.sequence(e.sequence(e.sequence(e.marshal(certificate[:]))))))
+	}
+	if options.Attributes != nil {
+		all = options.Attributes(all)
 	}
 	slices.SortFunc(all, bytes.Compare)
 	return bytes.Join(all, nil), e.err

@@ -53,6 +53,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: signer
       type:
         scalar: string
+    - name: signerExpiryTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
     - name: version
       type:
         scalar: string

@@ -29,6 +29,9 @@ type AcceptedDocumentApplyConfiguration struct {
 	SignedTime *v1.Time `json:"signedTime,omitempty"`
 	// signer is the subject of the signing certificate.
 	Signer *string `json:"signer,omitempty"`
+	// signerExpiryTime is when the first of the certificates between the signer and its root runs out. Without an
+	// accepted counter-signature the document is no longer verifiable from then on.
+	SignerExpiryTime *v1.Time `json:"signerExpiryTime,omitempty"`
 	// acceptedTime is when the manager accepted the document.
 	AcceptedTime *v1.Time `json:"acceptedTime,omitempty"`
 }
@@ -108,6 +111,14 @@ func (b *AcceptedDocumentApplyConfiguration) WithSignedTime(value v1.Time) *Acce
 // If called multiple times, the Signer field is set to the value of the last call.
 func (b *AcceptedDocumentApplyConfiguration) WithSigner(value string) *AcceptedDocumentApplyConfiguration {
 	b.Signer = &value
+	return b
+}
+
+// WithSignerExpiryTime sets the SignerExpiryTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SignerExpiryTime field is set to the value of the last call.
+func (b *AcceptedDocumentApplyConfiguration) WithSignerExpiryTime(value v1.Time) *AcceptedDocumentApplyConfiguration {
+	b.SignerExpiryTime = &value
 	return b
 }
 

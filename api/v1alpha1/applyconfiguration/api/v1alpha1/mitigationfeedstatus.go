@@ -12,7 +12,7 @@ import (
 //
 // MitigationFeedStatus is what the manager knows of a feed.
 type MitigationFeedStatusApplyConfiguration struct {
-	// conditions are Ready and Fresh, and Reconciling or Stalled while they are True.
+	// conditions are Ready, Fresh and TrustAnchorsCurrent, and Reconciling or Stalled while they are True.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation of the spec that the status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`

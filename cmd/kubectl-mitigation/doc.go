@@ -1,0 +1,19 @@
+// Command kubectl-mitigation is what publishers of mitigations, and those who connect to a feed, work with. As a plugin of
+// kubectl it is called "kubectl mitigation"; it needs neither kubectl nor a cluster.
+//
+// # Usage
+//
+//	kubectl mitigation feed lint DIRECTORY|DOCUMENT...
+//	kubectl mitigation feed sign --in DIRECTORY --out FILE --key FILE --certs FILE --sequence N
+//	kubectl mitigation feed verify --trust FILE DOCUMENT...
+//	kubectl mitigation feed serve --document FILE --tls-cert FILE --tls-key FILE
+//	kubectl mitigation test-connectivity --url URL --trust FILE
+//	kubectl mitigation version
+//
+// Every command explains itself with --help. Exit codes: 0 done or valid, 1 failed or refused, 2 wrong usage.
+//
+// # Considerations
+//
+// The commands read files and flags and print; what they do is package internal/publish. The standard flag package is enough for
+// six commands, so no framework came along.
+package main

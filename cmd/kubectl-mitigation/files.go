@@ -1,0 +1,89 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"mitigation.dev/ems/agent/journal/durable"
+	"mitigation.dev/ems/internal/publish"
+	"mitigation.dev/ems/internal/trust"
+	"mitigation.dev/ems/internal/xmlsig"
+)
+
+// documentMode lets a server of another user read the document: it is public.
+const documentMode = 0o644
+
+// readFile reads a whole file of at most limit bytes.
+func readFile(name string, limit int64) ([]byte, error) { return durable.OS{}.Read(name, limit) }
+
+// readDocument reads one byte more than a document may have, so that the verifier is the one to say that it is too large.
+func readDocument(name string) ([]byte, error) { return readFile(name, xmlsig.MaxDocumentBytes+1) }
+
+func writeDocument(name string, document []byte) error {
+	_, err := os.Stat(name)
+	isNew := errors.Is(err, os.ErrNotExist)
+	if err := durable.WriteFile(durable.OS{}, name, document); err != nil {
+		return err
+	}
+	if isNew {
+		return os.Chmod(name, documentMode)
+	}
+	return nil
+}
+
+// readPolicy reads the policy of one feed; without a name, the file must have one feed only.
+func readPolicy(file, feed string) (publish.Policy, error) {
+	content, err := readFile(file, trust.MaxFileBytes)
+	if err != nil {
+		return publish.Policy{}, fmt.Errorf("trust file: %w", err)
+	}
+	parsed, err := trust.ParseFile(content)
+	if err != nil {
+		return publish.Policy{}, err
+	}
+	names := slices.Sorted(maps.Keys(parsed.Feeds))
+	if feed == "" && len(names) == 1 {
+		feed = names[0]
+	}
+	policy, ok := parsed.Feeds[feed]
+	if !ok {
+		return publish.Policy{}, misused("--feed: %q: the trust file has %s", feed, strings.Join(names, ", "))
+	}
+	compiled, err := policy.Compile()
+	if err != nil {
+		return publish.Policy{}, fmt.Errorf("trust file: feed %q: %w", feed, err)
+	}
+	return publish.Policy{Policy: compiled, AcceptUndated: policy.AcceptsUndated()}, nil
+}
+
+// The values of --output.
+const (
+	outputText = "text"
+	outputJSON = "json"
+)
+
+func checkOutput(output string) error {
+	if output != outputText && output != outputJSON {
+		return misused("--output: %q: want %s or %s", output, outputText, outputJSON)
+	}
+	return nil
+}
+
+func printJSON(w io.Writer, value any) error {
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(value); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"mitigation.dev/ems/internal/version"
+)
+
+// Exit codes.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// errRefused ends a command whose output has said already what is wrong.
+var errRefused = errors.New("refused")
+
+// usageError is an error in how the command was called.
+type usageError struct{ err error }
+
+// Error implements error.
+func (e usageError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e usageError) Unwrap() error { return e.err }
+
+func misused(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// program is what a command has of the world.
+type program struct {
+	stdout, stderr io.Writer
+	now            func() time.Time
+}
+
+// command is one command; its name may have two words.
+type command struct {
+	name, arguments, summary string
+	// bind adds the flags and returns what runs with them.
+	bind func(p *program, flags *flag.FlagSet) func(ctx context.Context, arguments []string) error
+}
+
+func commands() []command {
+	return []command{
+		{"feed lint", "DIRECTORY|DOCUMENT...", "check mitigations and their samples without signing", bindLint},
+		{"feed sign", "", "make a signed document of a directory of mitigations", bindSign},
+		{"feed verify", "DOCUMENT...", "verify signed documents under a trust policy", bindVerify},
+		{"feed serve", "", "serve a signed document over HTTPS", bindServe},
+		{"test-connectivity", "", "go the way of a feed: fetch, verify, read", bindConnectivity},
+		{"version", "", "print the version", bindVersion},
+	}
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	p := &program{stdout: os.Stdout, stderr: os.Stderr, now: time.Now}
+	code := p.run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+func (p *program) run(ctx context.Context, arguments []string) int {
+	for _, c := range commands() {
+		words := strings.Fields(c.name)
+		if len(arguments) >= len(words) && strings.Join(arguments[:len(words)], " ") == c.name {
+			return p.execute(ctx, c, arguments[len(words):])
+		}
+	}
+	if len(arguments) > 0 && (arguments[len(arguments)-1] == "--help" || arguments[len(arguments)-1] == "-h" || arguments[0] == "help") {
+		p.overview(p.stdout)
+		return 0
+	}
+	if len(arguments) > 0 {
+		fmt.Fprintf(p.stderr, "kubectl-mitigation: unknown command %q\n", strings.Join(arguments[:min(2, len(arguments))], " "))
+	}
+	p.overview(p.stderr)
+	return exitUsage
+}
+
+func (p *program) execute(ctx context.Context, c command, arguments []string) int {
+	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	// Messages of the flag package would come without the name of the program; they are printed below.
+	flags.SetOutput(io.Discard)
+	run := c.bind(p, flags)
+	operands, err := parse(flags, arguments)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(p.stdout, "%s\n\n  kubectl mitigation %s\n", c.summary, strings.TrimSpace(c.name+" [flags] "+c.arguments))
+		flags.SetOutput(p.stdout)
+		flags.PrintDefaults()
+		return 0
+	case err != nil:
+		err = usageError{err}
+	case c.arguments == "" && len(operands) > 0:
+		err = misused("argument %q: not expected", operands[0])
+	case c.arguments != "" && len(operands) == 0:
+		err = misused("%s: missing", c.arguments)
+	default:
+		err = run(ctx, operands)
+	}
+	switch _, usage := errors.AsType[usageError](err); {
+	case err == nil:
+		return 0
+	case errors.Is(err, errRefused):
+		return exitFailure
+	case usage:
+		fmt.Fprintf(p.stderr, "kubectl-mitigation %s: %v\nSee kubectl mitigation %s --help.\n", c.name, err, c.name)
+		return exitUsage
+	default:
+		fmt.Fprintf(p.stderr, "kubectl-mitigation %s: %v\n", c.name, err)
+		return exitFailure
+	}
+}
+
+// parse lets flags stand behind operands too, as users of kubectl are used to.
+func parse(flags *flag.FlagSet, arguments []string) (operands []string, err error) {
+	for {
+		if err := flags.Parse(arguments); err != nil {
+			return nil, err
+		}
+		if flags.NArg() == 0 {
+			return operands, nil
+		}
+		operands = append(operands, flags.Arg(0))
+		arguments = flags.Args()[1:]
+	}
+}
+
+func (p *program) overview(w io.Writer) {
+	fmt.Fprintln(w, "Usage: kubectl mitigation COMMAND [flags]\n\nCommands:")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-18s %s\n", c.name, c.summary)
+	}
+	fmt.Fprintln(w, "\nkubectl mitigation COMMAND --help lists the flags of a command.")
+}
+
+func bindVersion(p *program, _ *flag.FlagSet) func(context.Context, []string) error {
+	return func(context.Context, []string) error {
+		fmt.Fprintln(p.stdout, version.String())
+		return nil
+	}
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"mitigation.dev/ems/internal/publish"
+)
+
+// defaultLifetime is two weeks: twice as long as the longest holiday between two signatures should be.
+const defaultLifetime = 336 * time.Hour
+
+type signFlags struct {
+	in, out, key, signCommand, certificates string
+	sequence                                int64
+	increaseFrom, publisher                 string
+	lifetime                                time.Duration
+	authority, authorityRoots               string
+	trust, feed                             string
+}
+
+func bindSign(p *program, flags *flag.FlagSet) func(context.Context, []string) error {
+	var f signFlags
+	flags.StringVar(&f.in, "in", "", "`directory` of mitigations in YAML")
+	flags.StringVar(&f.out, "out", "", "`file` that the document is written to, at once and only when it is verified")
+	flags.StringVar(&f.key, "key", "", "`file` with the private key in PEM (PKCS#8, PKCS#1 or SEC 1)")
+	flags.StringVar(&f.signCommand, "sign-command", "", "`program` and arguments that sign instead of a key file: 32 bytes of SHA-256 on its input, the signature on its output")
+	flags.StringVar(&f.certificates, "certs", "", "`file` with the signing certificate and its authorities in PEM")
+	flags.Int64Var(&f.sequence, "sequence", 0, "sequence `number` of the document")
+	flags.StringVar(&f.increaseFrom, "increase-from", "", "`document` published before; the sequence is the one behind it")
+	flags.StringVar(&f.publisher, "publisher", "", "`name` of the publisher, for people")
+	flags.DurationVar(&f.lifetime, "expires-in", defaultLifetime, "`time` until the document may no longer be newly accepted; what it brought stays")
+	flags.StringVar(&f.authority, "tsa", "", "`URL` of a time-stamping authority (RFC 3161), asked without proxy")
+	flags.StringVar(&f.authorityRoots, "tsa-cert", "", "`file` with the trust anchors of the time-stamping authority in PEM")
+	flags.StringVar(&f.trust, "trust", "", "trust `file` that the result must satisfy; without it the topmost certificate of --certs is taken for the root")
+	flags.StringVar(&f.feed, "feed", "", "`name` of the feed in the trust file; not needed if it has one only")
+	return func(ctx context.Context, _ []string) error {
+		if err := f.check(); err != nil {
+			return err
+		}
+		return p.sign(ctx, f)
+	}
+}
+
+func (f signFlags) check() error {
+	for _, required := range []struct{ name, value string }{{"in", f.in}, {"out", f.out}, {"certs", f.certificates}} {
+		if required.value == "" {
+			return misused("--%s: required", required.name)
+		}
+	}
+	switch {
+	case (f.key == "") == (f.signCommand == ""):
+		return misused("--key, --sign-command: want one of them")
+	case (f.sequence == 0) == (f.increaseFrom == ""):
+		return misused("--sequence, --increase-from: want one of them: without a sequence, an old document could be replayed")
+	case f.sequence < 0:
+		return misused("--sequence: %d: want 1 or more", f.sequence)
+	case f.lifetime < time.Second:
+		return misused("--expires-in: %s: want a second or more", f.lifetime)
+	case (f.authority == "") != (f.authorityRoots == ""):
+		return misused("--tsa, --tsa-cert: want both or none")
+	case f.feed != "" && f.trust == "":
+		return misused("--feed: needs --trust")
+	}
+	return nil
+}
+
+func (p *program) sign(ctx context.Context, f signFlags) error {
+	now := p.now()
+	mitigations, err := publish.ReadDirectory(os.DirFS(f.in))
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.in, err)
+	}
+	request := publish.SignRequest{Mitigations: mitigations, Publisher: f.publisher, Sequence: f.sequence, Issued: now, Lifetime: f.lifetime}
+	if err := p.addKey(ctx, f, &request); err != nil {
+		return err
+	}
+	if err := p.addPolicy(ctx, f, &request); err != nil {
+		return err
+	}
+	if f.increaseFrom != "" {
+		previous, err := readDocument(f.increaseFrom)
+		if err != nil {
+			return fmt.Errorf("previous document: %w", err)
+		}
+		if request.Sequence, err = publish.NextSequence(previous, request.Policy, now); err != nil {
+			return err
+		}
+	}
+	document, report, err := publish.Sign(request)
+	if err != nil {
+		return err
+	}
+	if err := writeDocument(f.out, document); err != nil {
+		return fmt.Errorf("write document: %w", err)
+	}
+	report.File = f.out
+	fmt.Fprint(p.stdout, report.Text())
+	return nil
+}
+
+// addKey fills in certificates and key.
+func (p *program) addKey(ctx context.Context, f signFlags, request *publish.SignRequest) error {
+	content, err := readFile(f.certificates, publish.MaxPEMBytes)
+	if err != nil {
+		return fmt.Errorf("certificates: %w", err)
+	}
+	var public crypto.PublicKey
+	if request.Certificates, public, err = publish.SigningCertificates(content); err != nil {
+		return err
+	}
+	if f.signCommand != "" {
+		request.Key, err = publish.NewCommandSigner(ctx, f.signCommand, public, p.stderr)
+		return err
+	}
+	if content, err = readFile(f.key, publish.MaxPEMBytes); err != nil {
+		return fmt.Errorf("key: %w", err)
+	}
+	request.Key, err = publish.ParseKey(content)
+	return err
+}
+
+// addPolicy fills in the policy for the own result, and the authority.
+func (p *program) addPolicy(ctx context.Context, f signFlags, request *publish.SignRequest) (err error) {
+	if f.trust != "" {
+		request.Policy, err = readPolicy(f.trust, f.feed)
+	} else {
+		request.Policy.Policy, err = publish.OwnChainPolicy(request.Certificates)
+	}
+	if err != nil || f.authority == "" {
+		return err
+	}
+	content, err := readFile(f.authorityRoots, publish.MaxPEMBytes)
+	if err != nil {
+		return fmt.Errorf("time-stamping authority: %w", err)
+	}
+	roots, err := publish.ParseCertificates(content)
+	if err != nil {
+		return fmt.Errorf("time-stamping authority: %w", err)
+	}
+	if f.trust == "" {
+		request.Policy.TimestampRoots = roots
+	} else if len(request.Policy.TimestampRoots) == 0 {
+		return errors.New("time-stamping authority: the trust policy has no timestampRoots, so that nobody under it would look at the counter-signature")
+	}
+	authority := publish.Authority{URL: f.authority, Roots: roots, Now: p.now}
+	request.Timestamper = func(value []byte) ([]byte, error) { return authority.Timestamp(ctx, value) }
+	return nil
+}

@@ -1,0 +1,143 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"time"
+
+	"mitigation.dev/ems/internal/timestamp"
+	"mitigation.dev/ems/internal/xmlsig"
+)
+
+const (
+	// authorityTimeout bounds a request to a time-stamping authority, everything included.
+	authorityTimeout = 30 * time.Second
+	// maxTokenAge is how far before our clock the time of a new token may lie. It takes the place of a nonce: our
+	// signature is over a new document, so an old token for it can only be a few minutes old.
+	maxTokenAge = 10 * time.Minute
+)
+
+// imprintAlgorithm is SHA-256.
+var imprintAlgorithm = pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 2, 1}, Parameters: asn1.NullRawValue}
+
+// Authority is a time-stamping authority that is asked over HTTP (RFC 3161, section 3.4).
+type Authority struct {
+	// URL is absolute, http or https: tokens are signed, so that most authorities do without TLS.
+	URL string
+	// Roots are the trust anchors of its tokens.
+	Roots []*x509.Certificate
+	// Now is the clock.
+	Now func() time.Time
+}
+
+// Timestamp gets a token for message and verifies it.
+func (a Authority) Timestamp(ctx context.Context, message []byte) ([]byte, error) {
+	reply, err := a.ask(ctx, message)
+	if err != nil {
+		return nil, fmt.Errorf("time-stamping authority %q: %w", a.URL, err)
+	}
+	token, err := tokenOf(reply)
+	if err != nil {
+		return nil, fmt.Errorf("time-stamping authority %q: %w", a.URL, err)
+	}
+	now := a.Now()
+	verified, err := timestamp.Verify(token, message, timestamp.Options{Roots: a.Roots, Now: now, ClockSkew: xmlsig.ClockSkew})
+	if err != nil {
+		return nil, fmt.Errorf("time-stamping authority %q: %w", a.URL, err)
+	}
+	if age := now.Sub(verified.Time); age > maxTokenAge {
+		return nil, fmt.Errorf("time-stamping authority %q: token states %s, %s ago: one of the clocks is wrong", a.URL, stamp(verified.Time), age.Round(time.Second))
+	}
+	return token, nil
+}
+
+func (a Authority) ask(ctx context.Context, message []byte) ([]byte, error) {
+	digest := sha256.Sum256(message)
+	type imprint struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Hashed    []byte
+	}
+	query, err := asn1.Marshal(struct {
+		Version int
+		Imprint imprint
+		// CertReq asks for the certificates, which a verifier needs.
+		CertReq bool
+	}{Version: 1, Imprint: imprint{imprintAlgorithm, digest[:]}, CertReq: true})
+	if err != nil {
+		return nil, err
+	}
+	limited, cancel := context.WithTimeout(ctx, authorityTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(limited, http.MethodPost, a.URL, bytes.NewReader(query))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Content-Type", "application/timestamp-query")
+	client := &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("status %d: want 200", answer.StatusCode)
+	}
+	if kind, _, err := mime.ParseMediaType(answer.Header.Get("Content-Type")); err != nil || kind != "application/timestamp-reply" {
+		return nil, fmt.Errorf("content type %q: want application/timestamp-reply", answer.Header.Get("Content-Type"))
+	}
+	reply, err := io.ReadAll(io.LimitReader(answer.Body, timestamp.MaxTokenBytes+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(reply) > timestamp.MaxTokenBytes {
+		return nil, fmt.Errorf("reply of more than %d bytes", timestamp.MaxTokenBytes)
+	}
+	return reply, nil
+}
+
+// tokenOf reads a TimeStampResp (RFC 3161, section 2.4.2).
+func tokenOf(reply []byte) ([]byte, error) {
+	der, err := timestamp.ToDER(reply)
+	if err != nil {
+		return nil, fmt.Errorf("reply: %w", err)
+	}
+	var response struct {
+		Status struct {
+			Status int
+			Text   []asn1.RawValue `asn1:"optional"`
+			Fail   asn1.BitString  `asn1:"optional"`
+		}
+		Token asn1.RawValue `asn1:"optional"`
+	}
+	rest, err := asn1.Unmarshal(der, &response)
+	if err != nil {
+		return nil, fmt.Errorf("reply: %w", err)
+	}
+	if len(rest) > 0 {
+		return nil, errors.New("reply: bytes behind it")
+	}
+	// 0 is granted, 1 granted with modifications; all others come without a token.
+	if response.Status.Status != 0 && response.Status.Status != 1 {
+		texts := make([]string, 0, len(response.Status.Text))
+		for _, text := range response.Status.Text {
+			texts = append(texts, string(text.Bytes))
+		}
+		return nil, fmt.Errorf("reply: refused with status %d: %q", response.Status.Status, texts)
+	}
+	if len(response.Token.FullBytes) == 0 {
+		return nil, errors.New("reply: no token")
+	}
+	return response.Token.FullBytes, nil
+}

@@ -1,0 +1,220 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/go-logr/logr"
+)
+
+const (
+	// serveHeaderTimeout and the following keep slow clients from holding connections: a document of 1 MiB goes
+	// over a line of 300 kbit/s within the time for writing.
+	serveHeaderTimeout = 5 * time.Second
+	serveReadTimeout   = 10 * time.Second
+	serveWriteTimeout  = 30 * time.Second
+	serveIdleTimeout   = 60 * time.Second
+	// serveHeaderBytes bounds a request's headers.
+	serveHeaderBytes = 16 << 10
+	// stopTimeout is what running answers get to finish at the end.
+	stopTimeout = 10 * time.Second
+	// settleTime is how long files have to be quiet before they are read again: a replacement is several events.
+	settleTime = 100 * time.Millisecond
+)
+
+// ServerOptions says what to serve and how.
+type ServerOptions struct {
+	// Document is the file. It is read again when it changes, also through a symbolic link as Kubernetes replaces them.
+	Document string
+	// Path is the only path that is answered, such as /mitigations.xml.
+	Path string
+	// Read reads the file; the caller bounds its size.
+	Read func(file string) ([]byte, error)
+	// Check refuses documents beyond what cannot be parsed. Nil: nothing else is refused.
+	Check func(document []byte) error
+	// TLS has the certificate.
+	TLS *tls.Config
+	Log logr.Logger
+}
+
+// Server serves one document.
+type Server struct {
+	options ServerOptions
+	current atomic.Pointer[served]
+}
+
+// served is a document that can be served.
+type served struct {
+	body []byte
+	etag string
+}
+
+// NewServer reads the document and refuses one that cannot be served.
+func NewServer(options ServerOptions) (*Server, error) {
+	s := &Server{options: options}
+	if _, err := s.Reload(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Reload reads the document again and reports whether it is another one. With an error, the one before goes on being
+// served: clients are better off with it than with none.
+func (s *Server) Reload() (changed bool, err error) {
+	body, err := s.options.Read(s.options.Document)
+	if err != nil {
+		return false, fmt.Errorf("document: %w", err)
+	}
+	parsed, signed, err := ReadUnverified(body)
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("%s: %w", s.options.Document, err)
+	case !signed:
+		return false, fmt.Errorf("%s: %w", s.options.Document, errUnsigned)
+	}
+	if s.options.Check != nil {
+		if err := s.options.Check(body); err != nil {
+			return false, fmt.Errorf("%s: %w", s.options.Document, err)
+		}
+	}
+	// A strong entity tag stands for the very bytes (RFC 9110, section 8.8.1), so it is not the document's own digest.
+	digest := sha256.Sum256(body)
+	next := &served{body: body, etag: `"` + hex.EncodeToString(digest[:]) + `"`}
+	if before := s.current.Load(); before != nil && before.etag == next.etag {
+		return false, nil
+	}
+	s.current.Store(next)
+	s.options.Log.Info("Serving document", "file", s.options.Document, "bytes", len(body), "etag", next.etag,
+		"sequence", parsed.Sequence, "mitigations", len(parsed.Configs), "refused", len(parsed.Refused))
+	return true, nil
+}
+
+// ServeHTTP implements http.Handler and writes the access log.
+func (s *Server) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	start := time.Now()
+	recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
+	s.answer(recorder, request)
+	s.options.Log.Info("Request", "client", request.RemoteAddr, "method", request.Method, "path", request.URL.Path,
+		"status", recorder.status, "bytes", recorder.bytes, "took", time.Since(start).String(), "agent", request.UserAgent())
+}
+
+func (s *Server) answer(w http.ResponseWriter, request *http.Request) {
+	switch {
+	case request.URL.Path != s.options.Path:
+		http.NotFound(w, request)
+		return
+	case request.Method != http.MethodGet && request.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
+		return
+	}
+	document := s.current.Load()
+	header := w.Header()
+	header.Set("Content-Type", "application/xml; charset=utf-8")
+	header.Set("X-Content-Type-Options", "nosniff")
+	// Caches on the way may keep it, and have to ask whether it is still the one.
+	header.Set("Cache-Control", "no-cache")
+	header.Set("ETag", document.etag)
+	// It answers If-None-Match and HEAD.
+	http.ServeContent(w, request, "", time.Time{}, bytes.NewReader(document.body))
+}
+
+// statusRecorder remembers what the access log wants to know.
+type statusRecorder struct {
+	http.ResponseWriter
+
+	status int
+	bytes  int64
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (r *statusRecorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (r *statusRecorder) Write(p []byte) (int, error) {
+	n, err := r.ResponseWriter.Write(p)
+	r.bytes += int64(n)
+	return n, err
+}
+
+// Run serves until ctx ends, over TLS, and then lets running answers finish.
+func (s *Server) Run(ctx context.Context, listener net.Listener) error {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return errors.Join(fmt.Errorf("watch: %w", err), listener.Close())
+	}
+	defer func() { _ = watcher.Close() }()
+	// The folder, not the file: a file that is replaced is another file to the watcher.
+	if err := watcher.Add(filepath.Dir(s.options.Document)); err != nil {
+		return errors.Join(fmt.Errorf("watch: %w", err), listener.Close())
+	}
+	server := &http.Server{
+		Handler: s, ReadHeaderTimeout: serveHeaderTimeout, ReadTimeout: serveReadTimeout,
+		WriteTimeout: serveWriteTimeout, IdleTimeout: serveIdleTimeout, MaxHeaderBytes: serveHeaderBytes,
+		// Broken handshakes; the default would go past the log.
+		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.options.Log), slog.LevelInfo),
+	}
+	ended := make(chan error, 1)
+	// Without an entry for it in the TLS configuration, HTTP/2 is not spoken: a document an hour gains nothing by it.
+	go func() { ended <- server.Serve(tls.NewListener(listener, s.options.TLS)) }()
+	s.options.Log.Info("Listening", "address", listener.Addr().String(), "path", s.options.Path)
+	// Between the first reading and the watch the file may have changed.
+	s.reloadAndLog()
+	if err := s.follow(ctx, watcher, ended); err != nil {
+		return err
+	}
+	s.options.Log.Info("Stopping")
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := server.Shutdown(last); err != nil {
+		return fmt.Errorf("stop: %w", err)
+	}
+	return nil
+}
+
+// follow reloads the document as files change, until ctx ends. The error is that of a server or a watcher that gave up.
+func (s *Server) follow(ctx context.Context, watcher *fsnotify.Watcher, ended <-chan error) error {
+	settled := time.NewTimer(settleTime)
+	settled.Stop()
+	defer settled.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-ended:
+			return fmt.Errorf("serve: %w", err)
+		case <-settled.C:
+			s.reloadAndLog()
+		case _, ok := <-watcher.Events:
+			if !ok {
+				return errors.New("watch: ended")
+			}
+			settled.Reset(settleTime)
+		case err := <-watcher.Errors:
+			// Events may be lost; what is there now can be read all the same.
+			s.options.Log.Error(err, "Watching failed", "file", s.options.Document)
+			settled.Reset(settleTime)
+		}
+	}
+}
+
+func (s *Server) reloadAndLog() {
+	if _, err := s.Reload(); err != nil {
+		s.options.Log.Error(err, "Document not taken, the one before is still served")
+	}
+}
