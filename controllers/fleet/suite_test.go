@@ -2,26 +2,10 @@ package fleet_test
 
 import (
 	"testing"
-	"time"
-
-	. "github.com/onsi/ginkgo/v2"
-	. "github.com/onsi/gomega"
 
 	"mitigation.dev/ems/test/testenv"
 )
 
 var env *testenv.Environment
 
-func TestFleet(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs a control plane; make test brings one")
-	}
-	RegisterFailHandler(Fail)
-	SetDefaultEventuallyTimeout(20 * time.Second)
-	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
-	RunSpecs(t, "Fleet suite")
-}
-
-var _ = BeforeSuite(func() { env = testenv.Start() })
-
-var _ = AfterSuite(func() { env.Stop() })
+func TestFleet(t *testing.T) { testenv.RunSuite(t, "Fleet suite", &env) }

@@ -2,11 +2,11 @@
 //
 // # Usage
 //
-// In a Ginkgo suite:
+// The suite of a package:
 //
 //	var env *testenv.Environment
-//	var _ = BeforeSuite(func() { env = testenv.Start() })
-//	var _ = AfterSuite(func() { env.Stop() })
+//
+//	func TestFeed(t *testing.T) { testenv.RunSuite(t, "Feed suite", &env) }
 //
 // # Considerations
 //
