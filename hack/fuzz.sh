@@ -7,6 +7,22 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 fuzztime=${FUZZTIME:-10s}
 targets=$(grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*\(' . | sort || true)
 
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# fuzz PACKAGE NAME: one target. The go command sometimes ends a run that found nothing with "context deadline exceeded",
+# when the time is up while a worker is busy (golang.org/issue/75804, fixed in Go 1.27: this can go then). That is no finding:
+# a finding names its input.
+fuzz() {
+  # go test fuzzes one target of one package at a time; "-run ^$" leaves the ordinary tests to "make test".
+  go test -run '^$' -fuzz "^$2\$" -fuzztime "$fuzztime" "$1" 2>&1 | tee "$log" && return 0
+  if grep -qE '^ +context deadline exceeded$' "$log" && ! grep -q 'Failing input written' "$log"; then
+    echo "== fuzz: $1 $2: the time was up while a worker was busy; nothing was found"
+    return 0
+  fi
+  return 1
+}
+
 failed=()
 count=0
 while IFS=: read -r file declaration; do
@@ -16,8 +32,7 @@ while IFS=: read -r file declaration; do
   package=$(dirname "$file")
   count=$((count + 1))
   echo "== fuzz: $package $name for $fuzztime"
-  # go test fuzzes one target of one package at a time; "-run ^$" leaves the ordinary tests to "make test".
-  go test -run '^$' -fuzz "^$name\$" -fuzztime "$fuzztime" "$package" || failed+=("$package $name")
+  fuzz "$package" "$name" || failed+=("$package $name")
 done <<<"$targets"
 if [ "$count" -eq 0 ]; then
   echo "no fuzz target found" >&2
