@@ -23,8 +23,8 @@ const wait = time.Second
 
 type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
-func server(name, pool string) *emsv1.PoolServer {
-	return &emsv1.PoolServer{ObjectMeta: metav1.ObjectMeta{Namespace: "exchange", Name: name, Labels: map[string]string{"pool": pool}}}
+func server(pool string) *emsv1.PoolServer {
+	return &emsv1.PoolServer{ObjectMeta: metav1.ObjectMeta{Namespace: "exchange", Name: "fe01", Labels: map[string]string{"pool": pool}}}
 }
 
 func poolOf(_ context.Context, object client.Object) []reconcile.Request {
@@ -52,25 +52,25 @@ func TestChangesAreEnqueuedAfterTheWait(t *testing.T) {
 	}{
 		"a new object": {
 			change: func(ctx context.Context, h handler.EventHandler, q queue) {
-				h.Create(ctx, event.CreateEvent{Object: server("fe01", "frontends")}, q)
+				h.Create(ctx, event.CreateEvent{Object: server("frontends")}, q)
 			},
 			want: map[string]time.Duration{"frontends": wait},
 		},
 		"a deleted object": {
 			change: func(ctx context.Context, h handler.EventHandler, q queue) {
-				h.Delete(ctx, event.DeleteEvent{Object: server("fe01", "frontends")}, q)
+				h.Delete(ctx, event.DeleteEvent{Object: server("frontends")}, q)
 			},
 			want: map[string]time.Duration{"frontends": wait},
 		},
 		"an object that moves concerns where it came from and where it went": {
 			change: func(ctx context.Context, h handler.EventHandler, q queue) {
-				h.Update(ctx, event.UpdateEvent{ObjectOld: server("fe01", "frontends"), ObjectNew: server("fe01", "staging")}, q)
+				h.Update(ctx, event.UpdateEvent{ObjectOld: server("frontends"), ObjectNew: server("staging")}, q)
 			},
 			want: map[string]time.Duration{"frontends": wait, "staging": wait},
 		},
 		"an object that concerns nobody": {
 			change: func(ctx context.Context, h handler.EventHandler, q queue) {
-				h.Create(ctx, event.CreateEvent{Object: server("fe01", "")}, q)
+				h.Create(ctx, event.CreateEvent{Object: server("")}, q)
 			},
 			want: map[string]time.Duration{},
 		},
@@ -95,7 +95,7 @@ func TestABurstIsActedOnOnceWithinTheWaitOfItsFirstChange(t *testing.T) {
 	q := newQueue(t, clock)
 	h := gather.Handler(wait, poolOf)
 	for range 100 {
-		h.Create(t.Context(), event.CreateEvent{Object: server("fe01", "frontends")}, q)
+		h.Create(t.Context(), event.CreateEvent{Object: server("frontends")}, q)
 		clock.Step(wait / 200)
 	}
 	if q.Len() != 0 {
