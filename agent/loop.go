@@ -42,7 +42,9 @@ type control interface {
 // loader is what the loop needs of package documents.
 type loader interface {
 	Load(ctx context.Context, refs []enforce.DocumentRef) map[enforce.DocumentRef]enforce.Document
+	Learn(ctx context.Context, lists []enforce.RevocationRef, refs []enforce.DocumentRef) (refused []string)
 	Anchors() ([]trust.Anchor, error)
+	Findings() []trust.Finding
 }
 
 // loop holds what a pass needs. Passes run one after the other.
@@ -99,7 +101,10 @@ func (l *loop) enforce(ctx context.Context) cluster.Report {
 	report.Facts = cluster.Facts{
 		Facts: facts, RewriteModule: l.rewriteModule(), AgentVersion: version.Version, OperatingSystem: runtime.GOOS + "/" + runtime.GOARCH,
 	}
-	report.Trust = l.trust()
+	// Lists come before documents, which may be revoked by them, and the look at what trust rests on after both.
+	refused := l.documents.Learn(ctx, plan.RevocationLists(), plan.Documents())
+	documents := l.documents.Load(ctx, plan.Documents())
+	report.Trust = l.trust(refused)
 	l.logOnce(&l.damage, l.damaged(), "Records were damaged and set aside", "No damaged records are left")
 	before, err := l.server.Applied()
 	if err != nil {
@@ -109,8 +114,12 @@ func (l *loop) enforce(ctx context.Context) cluster.Report {
 		return report
 	}
 	decision := enforce.Decide(enforce.Input{
-		Server: l.name, Plan: plan, Documents: l.documents.Load(ctx, plan.Documents()), Applied: before, Facts: facts,
+		Server: l.name, Plan: plan, Documents: documents, Applied: before, Facts: facts,
 	})
+	if report.Trust.Err == nil {
+		// With a trust file that cannot be used no document is, and that is no word on the checks.
+		report.Checks = &cluster.Checks{Findings: l.documents.Findings()}
+	}
 	outcomes, reconcileErr := l.server.Reconcile(ctx, decision.Wanted)
 	after, err := l.server.Applied()
 	if err != nil {
@@ -146,9 +155,9 @@ func (l *loop) plan() (*enforce.Plan, error) {
 	return plan, l.memory.SavePlan(plan)
 }
 
-// trust looks at what the trust file rests on, for the report and the log alone.
-func (l *loop) trust() *cluster.Trust {
-	t := &cluster.Trust{At: l.clock.Now()}
+// trust looks at what trust rests on, for the report and the log alone. refused are the revocation lists that are not believed.
+func (l *loop) trust(refused []string) *cluster.Trust {
+	t := &cluster.Trust{At: l.clock.Now(), Refused: refused}
 	t.Anchors, t.Err = l.documents.Anchors()
 	l.logOnce(&l.trustProblem, t.Err, "Trust file cannot be used", "Trust file can be used again")
 	return t

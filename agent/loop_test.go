@@ -25,6 +25,7 @@ import (
 	"mitigation.dev/ems/agent/iis"
 	"mitigation.dev/ems/internal/ocs"
 	"mitigation.dev/ems/internal/policy"
+	"mitigation.dev/ems/internal/revocation"
 	"mitigation.dev/ems/internal/rollout"
 	"mitigation.dev/ems/internal/xmlsig"
 	"mitigation.dev/ems/test/iistree"
@@ -146,6 +147,37 @@ func (f *fleet) publish(sequence, revision int64) enforce.Entry {
 		ID: "M1", Decision: policy.Decision{Desired: policy.Apply, Reason: policy.Enabled}, Revision: revision, Release: rollout.ToAll(),
 		Document: enforce.DocumentRef{FeedName: "contoso", BundleName: name, Digest: hex.EncodeToString(v.Digest[:])},
 	}
+}
+
+// revoke makes the trust file look at revocation lists.
+func (f *fleet) revoke(mode string) {
+	f.Helper()
+	content, err := os.ReadFile(f.trustFile)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := os.WriteFile(f.trustFile, fmt.Appendf(content, "    revocation: {mode: %s}\n", mode), 0o600); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// list makes the revocation list of an authority.
+func (f *fleet) list(issuer *pki.Identity, age time.Duration, revoked ...*pki.Identity) []byte {
+	f.Helper()
+	list, err := issuer.RevocationList(now.Add(-age), now.Add(24*time.Hour), revoked...)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return list.Raw
+}
+
+// handOut puts revocation lists into a bundle and makes the plan say so.
+func (f *fleet) handOut(bundle string, lists ...[]byte) {
+	b := f.bundles[bundle]
+	b.RevocationLists = lists
+	f.bundles[bundle] = b
+	f.plan.Generation++
+	f.plan.Revocation = []enforce.RevocationRef{{FeedName: "contoso", BundleName: bundle, Digest: revocation.DigestOf(lists)}}
 }
 
 // want makes the cluster's plan hold exactly these entries.
@@ -397,6 +429,68 @@ func TestLoop(t *testing.T) {
 			f.pass()
 			if f.last.Trust == nil || f.last.Trust.Err != nil || len(f.last.Trust.Anchors) != 1 || !f.last.Trust.At.Equal(now) {
 				f.Errorf("trust = %+v, want one root as of now", f.last.Trust)
+			}
+		},
+		"what a logged check finds is reported and keeps nothing from being put in place": func(f *fleet) {
+			content, err := os.ReadFile(f.trustFile)
+			if err != nil {
+				f.Fatal(err)
+			}
+			logged := string(content) + "    subject: {organization: Fabrikam}\n    levels: {subject: Log}\n"
+			if err := os.WriteFile(f.trustFile, []byte(logged), 0o600); err != nil {
+				f.Fatal(err)
+			}
+			f.want(f.publish(1, 1))
+			f.pass()
+			f.wantInPlace()
+			if f.last.Checks == nil || len(f.last.Checks.Findings) != 1 || f.last.Checks.Findings[0].Feed != "contoso" {
+				f.Errorf("checks = %+v, want one finding of the feed", f.last.Checks)
+			}
+			if err := os.WriteFile(f.trustFile, []byte("feeds: ["), 0o600); err != nil {
+				f.Fatal(err)
+			}
+			f.pass()
+			if f.last.Checks != nil {
+				f.Errorf("checks = %+v under a trust file that cannot be used, want no word on them", f.last.Checks)
+			}
+		},
+		"a list from the cluster that revokes the signer lets nothing new in, takes nothing away, and is reported": func(f *fleet) {
+			f.revoke("Prefer")
+			f.want(f.publish(1, 1))
+			f.pass()
+			f.wantReport(enforce.Applied, "Enabled", 1)
+			next := f.publish(2, 2)
+			f.want(next)
+			f.handOut("contoso-2", f.list(f.keys.Issuing, time.Hour, f.keys.ECDSA))
+			f.pass()
+			f.wantInPlace()
+			f.wantReport(enforce.Failed, "Untrusted", 1)
+			if !strings.Contains(f.last.Results[0].Message, "revoked at") {
+				f.Errorf("message = %q, want it to say that the signer is revoked", f.last.Results[0].Message)
+			}
+			f.away = true
+			f.restart()
+			f.edit("EMS M1.1 Block probe", "Something else")
+			f.pass()
+			f.away = false
+			f.wantInPlace()
+		},
+		"an old list that is handed out again is refused and reported": func(f *fleet) {
+			f.revoke("Prefer")
+			f.want(f.publish(1, 1))
+			f.handOut("contoso-1", f.list(f.keys.Issuing, time.Hour))
+			f.pass()
+			f.wantInPlace()
+			if f.last.Trust == nil || len(f.last.Trust.Refused) != 0 || len(f.last.Trust.Anchors) != 2 {
+				f.Fatalf("trust = %+v, want a root and a list", f.last.Trust)
+			}
+			f.handOut("contoso-1", f.list(f.keys.Issuing, 2*time.Hour))
+			for range 2 {
+				f.pass()
+				f.wantInPlace()
+				if len(f.last.Trust.Refused) != 1 || !strings.Contains(f.last.Trust.Refused[0], "is older than") {
+					f.Fatalf("refused = %q, want the older list", f.last.Trust.Refused)
+				}
 			}
 		},
 		"a trust file that breaks is reported and takes nothing away": func(f *fleet) {

@@ -15,7 +15,9 @@ trap 'rm -f "$log"' EXIT
 # a finding names its input.
 fuzz() {
   # go test fuzzes one target of one package at a time; "-run ^$" leaves the ordinary tests to "make test".
-  go test -run '^$' -fuzz "^$2\$" -fuzztime "$fuzztime" "$1" 2>&1 | tee "$log" && return 0
+  # Without -fuzzminimizetime the workers spend up to a minute on making each new input shorter, in which they execute nothing else: 50
+  # executions a second instead of 9,000 for the signature's targets.
+  go test -run '^$' -fuzz "^$2\$" -fuzztime "$fuzztime" -fuzzminimizetime 20x "$1" 2>&1 | tee "$log" && return 0
   if grep -qE '^ +context deadline exceeded$' "$log" && ! grep -q 'Failing input written' "$log"; then
     echo "== fuzz: $1 $2: the time was up while a worker was busy; nothing was found"
     return 0

@@ -27,7 +27,7 @@ const (
 	// FieldOwner owns what the agent writes.
 	FieldOwner = "ems-agent"
 
-	// fetchTimeout limits one fetch of a bundle: at most 1.4 MiB, which takes eleven seconds at 1 Mbit/s.
+	// fetchTimeout limits one fetch of a bundle: at most 1.5 MiB, which takes thirteen seconds at 1 Mbit/s.
 	fetchTimeout = 20 * time.Second
 	// writeTimeout limits one write of the status.
 	writeTimeout = 10 * time.Second
@@ -171,7 +171,9 @@ func (c *Cluster) Bundle(ctx context.Context, name string) (documents.Bundle, er
 	case err != nil:
 		return documents.Bundle{}, fmt.Errorf("cluster: bundle %q: %w", name, err)
 	}
-	return documents.Bundle{Product: string(bundle.Spec.Product), Document: bundle.Spec.Document}, nil
+	return documents.Bundle{
+		Product: string(bundle.Spec.Product), Document: bundle.Spec.Document, RevocationLists: bundle.Spec.RevocationLists,
+	}, nil
 }
 
 // Report writes the status of the PoolServer if it differs from what stands there, and records the events. The error wraps

@@ -239,10 +239,10 @@ func TestReportOfAServerThatIsNotEnrolled(t *testing.T) {
 func TestBundle(t *testing.T) {
 	a := newAPI(t, &emsv1.MitigationBundle{
 		ObjectMeta: metav1.ObjectMeta{Name: "contoso-1"},
-		Spec:       emsv1.MitigationBundleSpec{FeedName: "contoso", Product: emsv1.ExchangeServer, Document: []byte("<EOCS/>")},
+		Spec:       emsv1.MitigationBundleSpec{FeedName: "contoso", Product: emsv1.ExchangeServer, Document: []byte("<EOCS/>"), RevocationLists: [][]byte{[]byte("list")}},
 	})
 	got, err := a.cluster.Bundle(t.Context(), "contoso-1")
-	if diff := cmp.Diff(documents.Bundle{Product: "ExchangeServer", Document: []byte("<EOCS/>")}, got); diff != "" || err != nil {
+	if diff := cmp.Diff(documents.Bundle{Product: "ExchangeServer", Document: []byte("<EOCS/>"), RevocationLists: [][]byte{[]byte("list")}}, got); diff != "" || err != nil {
 		t.Errorf("bundle differs, error %v (-want +got):\n%s", err, diff)
 	}
 	if _, err := a.cluster.Bundle(t.Context(), "contoso-2"); !errors.Is(err, documents.ErrNotFound) {

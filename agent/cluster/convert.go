@@ -45,6 +45,9 @@ func planOf(p *emsv1.MitigationPlan) (*enforce.Plan, error) {
 		}
 		plan.FixedBuilds = append(plan.FixedBuilds, policy.FixedBuild{ID: string(f.ID), Build: number})
 	}
+	for _, r := range p.Spec.Revocation {
+		plan.Revocation = append(plan.Revocation, enforce.RevocationRef{FeedName: r.FeedName, BundleName: r.BundleName, Digest: r.Digest})
+	}
 	return plan, nil
 }
 

@@ -61,19 +61,22 @@ func announcements(before, after []emsv1.ServerMitigation, changes []Change) []a
 	return list
 }
 
-// trustAnnouncements is the event for trust anchors that began to run out, or that are current again.
+// trustAnnouncements are the events for trust anchors that began to run out and for checks that began to fail, or that both
+// are well again.
 func trustAnnouncements(before, after []metav1.Condition) []announcement {
-	was := meta.FindStatusCondition(before, emsv1.TrustAnchorsCurrentCondition)
-	is := meta.FindStatusCondition(after, emsv1.TrustAnchorsCurrentCondition)
-	switch {
-	case is == nil, was != nil && was.Status == is.Status && was.Reason == is.Reason:
-		return nil
-	case is.Status != metav1.ConditionTrue:
-		return []announcement{{kind: corev1.EventTypeWarning, reason: is.Reason, action: "CheckTrust", note: is.Message}}
-	case was != nil:
-		return []announcement{{kind: corev1.EventTypeNormal, reason: is.Reason, action: "CheckTrust", note: is.Message}}
+	var list []announcement
+	for _, condition := range []string{emsv1.TrustAnchorsCurrentCondition, emsv1.TrustChecksPassedCondition} {
+		was := meta.FindStatusCondition(before, condition)
+		is := meta.FindStatusCondition(after, condition)
+		switch {
+		case is == nil, was != nil && was.Status == is.Status && was.Reason == is.Reason:
+		case is.Status != metav1.ConditionTrue:
+			list = append(list, announcement{kind: corev1.EventTypeWarning, reason: is.Reason, action: "CheckTrust", note: is.Message})
+		case was != nil:
+			list = append(list, announcement{kind: corev1.EventTypeNormal, reason: is.Reason, action: "CheckTrust", note: is.Message})
+		}
 	}
-	return nil
+	return list
 }
 
 // record sends the events. Each about a mitigation is related to it, because the recorder takes events that differ in their notes

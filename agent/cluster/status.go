@@ -30,18 +30,28 @@ type Report struct {
 	Changes []Change
 	// Sequences are the highest accepted sequences by feed; feeds without one have 0.
 	Sequences map[string]int64
-	// Trust is what the server's trust file rests on; nil leaves what was said of it before.
+	// Trust is what the server's trust rests on; nil leaves what was said of it before.
 	Trust *Trust
+	// Checks are what the checks that the trust file only logs found; nil leaves what was said of it before.
+	Checks *Checks
 	// Problem keeps the agent from doing its work at all.
 	Problem *Problem
 }
 
-// Trust is what the server's trust file rests on, and when that was looked at.
+// Trust is what the server's trust rests on, and when that was looked at.
 type Trust struct {
 	Anchors []trust.Anchor
+	// Refused says which revocation lists from the cluster are not believed, and why.
+	Refused []string
 	// Err is why the file cannot be used.
 	Err error
 	At  time.Time
+}
+
+// Checks are what the checks that the trust file only logs found in the documents in use.
+type Checks struct {
+	// Findings in an order that does not change by itself.
+	Findings []trust.Finding
 }
 
 // Facts are what the agent found out about the server.
@@ -76,10 +86,13 @@ func statusOf(old emsv1.PoolServerStatus, generation int64, r Report) emsv1.Pool
 	if r.Trust != nil {
 		meta.SetStatusCondition(&status.Conditions, trustAnchors(r.Trust, generation))
 	}
+	if r.Checks != nil {
+		meta.SetStatusCondition(&status.Conditions, conditions.TrustChecks(r.Checks.Findings, generation))
+	}
 	return status
 }
 
-// trustAnchors warns of what the trust file rests on. It has no effect on what is applied.
+// trustAnchors warns of what trust rests on. It has no effect on what is applied.
 func trustAnchors(t *Trust, generation int64) metav1.Condition {
 	if t.Err != nil {
 		return metav1.Condition{
@@ -87,7 +100,19 @@ func trustAnchors(t *Trust, generation int64) metav1.Condition {
 			Message: conditions.Truncate(fmt.Sprintf("the trust file cannot be used: %v; correct it on the server, until then nobody is trusted", t.Err)),
 		}
 	}
-	return conditions.TrustAnchors(t.Anchors, generation, t.At)
+	c := conditions.TrustAnchors(t.Anchors, generation, t.At)
+	if len(t.Refused) == 0 {
+		return c
+	}
+	said := "the cluster handed out revocation lists that this server does not believe, look for who changed them: " + strings.Join(t.Refused, "; ")
+	if c.Status == metav1.ConditionFalse {
+		said = c.Message + "; " + said
+	}
+	if c.Reason != emsv1.AnchorExpiredReason {
+		c.Reason = emsv1.RevocationListRefusedReason
+	}
+	c.Status, c.Message = metav1.ConditionFalse, conditions.Truncate(said)
+	return c
 }
 
 // outcomeOf sums the report up.

@@ -20,6 +20,7 @@ import (
 	"mitigation.dev/ems/internal/policy"
 	"mitigation.dev/ems/internal/rollout"
 	"mitigation.dev/ems/internal/trust"
+	"mitigation.dev/ems/internal/xmlsig"
 )
 
 const digest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -104,6 +105,10 @@ func TestTrustOfAServer(t *testing.T) {
 	root := func(days int) *Trust {
 		return &Trust{At: at, Anchors: []trust.Anchor{{Kind: trust.KindRoot, Field: "feeds.contoso.roots", Subject: "CN=Root", NotAfter: at.AddDate(0, 0, days)}}}
 	}
+	refusing := func(t *Trust) *Trust {
+		t.Refused = []string{"feed contoso: too old"}
+		return t
+	}
 	unusable := &Trust{At: at, Err: errors.New("trust.yaml: damaged")}
 	for name, tc := range map[string]struct {
 		before, report *Trust
@@ -116,6 +121,15 @@ func TestTrustOfAServer(t *testing.T) {
 		"a root that runs out is told with the feed's name": {before: root(100), report: root(10), want: "False AnchorExpiring", wantEvents: []string{`Warning AnchorExpiring feeds.contoso.roots: "CN=Root" runs out on 2026-05-24: put its successor beside it and take it out when the publisher no longer signs under it`}},
 		"a root that still runs out is not told again":      {before: root(10), report: root(10), want: "False AnchorExpiring"},
 		"a root that was replaced is told":                  {before: root(10), report: root(100), want: "True AnchorsCurrent", wantEvents: []string{"Normal AnchorsCurrent nothing that trust rests on runs out soon"}},
+		"a list from the cluster that is not believed is told": {
+			before: root(100), report: refusing(root(100)), want: "False RevocationListRefused",
+			wantEvents: []string{"Warning RevocationListRefused the cluster handed out revocation lists that this server does not believe, look for who changed them: feed contoso: too old"},
+		},
+		"a list that is not believed is told behind a root that runs out": {
+			before: root(100), report: refusing(root(10)), want: "False RevocationListRefused",
+			wantEvents: []string{`Warning RevocationListRefused feeds.contoso.roots: "CN=Root" runs out on 2026-05-24: put its successor beside it and take it out when the publisher no longer signs under it; the cluster handed out revocation lists that this server does not believe, look for who changed them: feed contoso: too old`},
+		},
+		"a root that has run out stays the reason": {before: root(-1), report: refusing(root(-1)), want: "False AnchorExpired"},
 		"a trust file that cannot be used is told": {
 			before: root(100), report: unusable, want: "False TrustFileUnusable",
 			wantEvents: []string{"Warning TrustFileUnusable the trust file cannot be used: trust.yaml: damaged; correct it on the server, until then nobody is trusted"},
@@ -133,6 +147,52 @@ func TestTrustOfAServer(t *testing.T) {
 			}
 			if !meta.IsStatusConditionTrue(status.Conditions, emsv1.ReadyCondition) {
 				t.Error("a warning took Ready from the server")
+			}
+			var events []string
+			for _, a := range trustAnnouncements(old.Conditions, status.Conditions) {
+				events = append(events, a.kind+" "+a.reason+" "+a.note)
+			}
+			if diff := cmp.Diff(tc.wantEvents, events); diff != "" {
+				t.Errorf("events differ (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestChecksOfAServer(t *testing.T) {
+	found := func(check xmlsig.Check) *Checks {
+		return &Checks{Findings: []trust.Finding{{Feed: "contoso", Finding: xmlsig.Finding{Check: check, Subject: "certificate X", Reason: "why"}}}}
+	}
+	for name, tc := range map[string]struct {
+		before, report *Checks
+		want           string
+		wantEvents     []string
+	}{
+		"documents that pass are no event":                {report: &Checks{}, want: "True ChecksPassed"},
+		"documents that were not looked at stay as known": {before: found(xmlsig.CheckSubject), want: "False SubjectDiffers"},
+		"before the first look nothing is said":           {},
+		"a document that fails is told with its feed": {
+			before: &Checks{}, report: found(xmlsig.CheckIssuerPins), want: "False IssuerNotPinned",
+			wantEvents: []string{"Warning IssuerNotPinned accepted only because the level is Log, ask the publisher: feed contoso: issuerPins: certificate X: why"},
+		},
+		"a document that still fails is not told again": {before: found(xmlsig.CheckSubject), report: found(xmlsig.CheckSubject), want: "False SubjectDiffers"},
+		"a newer document that passes is told": {
+			before: found(xmlsig.CheckSubject), report: &Checks{}, want: "True ChecksPassed",
+			wantEvents: []string{"Normal ChecksPassed no document in use fails a check of its signer"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			old := statusOf(emsv1.PoolServerStatus{}, 1, Report{PlanGeneration: 1, Checks: tc.before})
+			status := statusOf(old, 7, Report{PlanGeneration: 1, Checks: tc.report})
+			got := ""
+			if c := meta.FindStatusCondition(status.Conditions, emsv1.TrustChecksPassedCondition); c != nil {
+				got = string(c.Status) + " " + c.Reason
+			}
+			if got != tc.want {
+				t.Errorf("condition = %q, want %q", got, tc.want)
+			}
+			if !meta.IsStatusConditionTrue(status.Conditions, emsv1.ReadyCondition) {
+				t.Error("a finding took Ready from the server")
 			}
 			var events []string
 			for _, a := range trustAnnouncements(old.Conditions, status.Conditions) {
@@ -263,6 +323,7 @@ func TestPlanOf(t *testing.T) {
 				Release: emsv1.Release{ServerNames: []string{"fe01"}, Below: ptr.To(emsv1.ReleaseAll)},
 			}, {ID: "M2", Desired: emsv1.DesiredRemove, Reason: "BlockedByPool"}},
 			FixedBuilds: []emsv1.FixedBuild{{ID: "M1", Build: "15.2.2562.43"}},
+			Revocation:  []emsv1.PlanRevocation{{FeedName: "contoso", BundleName: "contoso-42", Digest: digest}},
 		},
 	}
 	want := &enforce.Plan{
@@ -273,6 +334,7 @@ func TestPlanOf(t *testing.T) {
 			Release:  rollout.Release{ServerNames: []string{"fe01"}, Below: rollout.Everything},
 		}, {ID: "M2", Decision: policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByPool}}},
 		FixedBuilds: []policy.FixedBuild{{ID: "M1", Build: number}},
+		Revocation:  []enforce.RevocationRef{{FeedName: "contoso", BundleName: "contoso-42", Digest: digest}},
 	}
 	got, err := planOf(object)
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {

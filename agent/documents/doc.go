@@ -4,6 +4,7 @@
 // # Usage
 //
 //	store, err := documents.New(documents.Options{Dir: dir, TrustFile: path, Source: cluster, Memory: memory, Clock: clock, Log: log})
+//	refused := store.Learn(ctx, plan.RevocationLists(), plan.Documents()) // what is not believed of the lists, and why
 //	found := store.Load(ctx, plan.Documents()) // an answer for each: content or the reason why not
 //
 // # Considerations
@@ -20,8 +21,17 @@
 // A sequence that jumps is accepted only up to acceptSequence of the feed in the trust file: the word of somebody with rights on
 // this server, never of the cluster.
 //
+// What a check finds whose level in the trust file is Log is logged once for each document, and [Store.Findings] has it for
+// the report. It changes nothing else.
+//
 // The original bytes of accepted documents are kept beside the memory, at most [MaxKept], and verified again by every new
 // process, and whenever the trust file changes. A signer's certificate that ran out after the document was accepted does
-// not count against it: it is then judged for the time at which it was accepted. A root or an issuer that the trust
-// file no longer lists, or a revocation, does count.
+// not count against it: it is then judged for the time at which it was accepted. Nor do revocation lists that ran out since. A
+// root or an issuer that the trust file no longer lists, or a revocation, does count.
+//
+// Revocation lists come from the trust file and, by [Store.Learn], from the cluster; whether they are looked at is for the trust
+// file alone to say. A list from the cluster is believed when an authority has signed it that stands between a root of the
+// trust file and the signer or the time-stamping authority of a document: the one beside the list, or one of the plan. It never
+// takes the place of a newer one of the same issuer, also after a restart, and stays when it is no longer handed out. In the
+// verification all lists count side by side, so that no list, however new, gives a certificate back that another one names.
 package documents

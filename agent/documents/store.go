@@ -20,6 +20,7 @@ import (
 	"mitigation.dev/ems/internal/policy"
 	"mitigation.dev/ems/internal/replay"
 	"mitigation.dev/ems/internal/trust"
+	"mitigation.dev/ems/internal/xmlsig"
 )
 
 const (
@@ -39,6 +40,8 @@ type Bundle struct {
 	Product string
 	// Document is the signed document.
 	Document []byte
+	// RevocationLists are in DER.
+	RevocationLists [][]byte
 }
 
 // Source hands out bundles by name.
@@ -64,12 +67,21 @@ type Store struct {
 
 	kept   *shelf
 	judged map[judgement]verdict
+	// findings are those of the documents that the last Load brought.
+	findings []trust.Finding
+	// used is what the last Load used, by feed.
+	used map[string]usage
+	// known are the revocation lists that were read from the disk or taken over, by feed; attempts those looked for in vain.
+	known    map[string]*known
+	attempts map[string]attempt
 }
 
 // judgement is what a verdict depends on beside the bytes, which the digest stands for.
 type judgement struct {
 	feed, digest string
 	trustFile    [sha256.Size]byte
+	// lists is the digest of the revocation lists beside those of the trust file.
+	lists string
 }
 
 // verdict is a verified document or a refusal.
@@ -88,12 +100,16 @@ func New(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{Options: o, kept: kept, judged: map[judgement]verdict{}}, nil
+	return &Store{
+		Options: o, kept: kept, judged: map[judgement]verdict{}, used: map[string]usage{},
+		known: map[string]*known{}, attempts: map[string]attempt{},
+	}, nil
 }
 
 // Load brings documents: for each reference its content or the reason why it cannot be used.
 func (s *Store) Load(ctx context.Context, refs []enforce.DocumentRef) map[enforce.DocumentRef]enforce.Document {
 	answers := make(map[enforce.DocumentRef]enforce.Document, len(refs))
+	s.findings, s.used = nil, map[string]usage{}
 	file, hash, err := s.readTrustFile()
 	if err != nil {
 		failure := &enforce.Failure{
@@ -108,6 +124,11 @@ func (s *Store) Load(ctx context.Context, refs []enforce.DocumentRef) map[enforc
 	byFeed := map[string][]loaded{}
 	for _, ref := range refs {
 		v := s.verdict(ctx, ref, file, hash)
+		used := s.used[ref.FeedName]
+		if v.document != nil {
+			used.chains = append(used.chains, v.document.chain...)
+		}
+		s.used[ref.FeedName] = used
 		if v.failure != nil {
 			answers[ref] = enforce.Document{Failure: v.failure}
 			continue
@@ -118,8 +139,14 @@ func (s *Store) Load(ctx context.Context, refs []enforce.DocumentRef) map[enforc
 		for _, l := range list {
 			answers[l.ref] = enforce.Document{Content: l.document.content, FeedProduct: l.document.product}
 		}
-		for ref, failure := range s.accept(name, list, file.Feeds[name]) {
+		refused := s.accept(name, list, file.Feeds[name])
+		for ref, failure := range refused {
 			answers[ref] = enforce.Document{Failure: failure}
+		}
+		for _, l := range list {
+			if refused[l.ref] == nil {
+				s.note(name, l.document.findings)
+			}
 		}
 	}
 	s.tidy(refs)
@@ -195,18 +222,28 @@ func stateFailed(err error) *enforce.Failure {
 	}
 }
 
-// Anchors returns the certificates and revocation lists that the trust file rests on. The error says why the file cannot be used.
-func (s *Store) Anchors() ([]trust.Anchor, error) {
-	file, _, err := s.readTrustFile()
-	if err != nil {
-		return nil, err
+// note keeps the findings in a document in use, those that two documents of one signer share once.
+func (s *Store) note(feed string, findings []xmlsig.Finding) {
+	for _, f := range findings {
+		found := trust.Finding{Feed: feed, Finding: f}
+		if !slices.Contains(s.findings, found) {
+			s.findings = append(s.findings, found)
+		}
 	}
-	return file.Anchors()
 }
 
-// verdict judges a document once per process, trust file and digest.
+// Findings returns what the checks that the trust file only logs found in the documents that the last Load brought, in an
+// order that depends on the findings alone.
+func (s *Store) Findings() []trust.Finding {
+	return slices.SortedFunc(slices.Values(s.findings), func(a, b trust.Finding) int { return strings.Compare(a.String(), b.String()) })
+}
+
+// verdict judges a document once per process, trust file, revocation lists and digest.
 func (s *Store) verdict(ctx context.Context, ref enforce.DocumentRef, file *trust.File, hash [sha256.Size]byte) verdict {
 	key := judgement{feed: ref.FeedName, digest: ref.Digest, trustFile: hash}
+	if have, err := s.knownLists(ref.FeedName); err == nil {
+		key.lists = have.digest
+	}
 	now := s.Clock.Now()
 	if v, ok := s.judged[key]; ok && (v.failure == nil || now.Sub(v.at) < retryRefused) {
 		return v
@@ -215,6 +252,9 @@ func (s *Store) verdict(ctx context.Context, ref enforce.DocumentRef, file *trus
 	v := verdict{document: document, failure: failure, at: now}
 	if failure == nil || !failure.Transient && failure.Reason != enforce.ReasonBundleMissing {
 		s.judged[key] = v
+	}
+	if failure == nil && len(document.findings) > 0 {
+		s.Log.Info("Document fails checks that the trust file only logs", "feed", ref.FeedName, "digest", ref.Digest, "findings", document.findings)
 	}
 	if failure != nil {
 		s.Log.Info("Document cannot be used", "feed", ref.FeedName, "bundle", ref.BundleName, "reason", failure.Reason, "problem", failure.Message)
@@ -235,6 +275,11 @@ func (s *Store) judge(ctx context.Context, ref enforce.DocumentRef, file *trust.
 	if err != nil {
 		return nil, untrusted("the trust file %s: feed %q: %v; correct it on the server", s.TrustFile, ref.FeedName, err)
 	}
+	have, err := s.knownLists(ref.FeedName)
+	if err != nil {
+		return nil, stateFailed(err)
+	}
+	signer.Revocation.CRLs = have.beside(signer.Revocation.CRLs)
 	feed, err := s.Memory.Feed(ref.FeedName)
 	if err != nil {
 		return nil, stateFailed(err)

@@ -1,9 +1,11 @@
 package documents
 
 import (
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +27,9 @@ type verified struct {
 	product   string
 	candidate replay.Candidate
 	notes     []string
+	// chain are the certificates that the signature and the counter-signature rest on.
+	chain    []*x509.Certificate
+	findings []xmlsig.Finding
 }
 
 // failure is an enforce.Failure that knows whether the bytes or the signer are to blame.
@@ -40,10 +45,12 @@ type failure struct {
 func verify(original []byte, product, digest string, signer xmlsig.Policy, now, acceptedAt time.Time) (*verified, *failure) {
 	signed, err := xmlsig.Verify(original, signer, now)
 	if err != nil && !acceptedAt.IsZero() && isTrust(err) {
-		// The certificate may have run out since, which takes nothing back; a revocation list does.
-		if earlier, earlierErr := xmlsig.Verify(original, signer, acceptedAt); earlierErr == nil {
-			signed, err = earlier, nil
+		// The certificate may have run out since, which takes nothing back, and so may the revocation lists, without which nothing
+		// new is accepted. What a list names, it does take back.
+		if signer.Revocation.Mode == xmlsig.RevocationRequire {
+			signer.Revocation.Mode = xmlsig.RevocationPrefer
 		}
+		signed, err = xmlsig.Verify(original, signer, acceptedAt)
 	}
 	if err != nil {
 		return nil, &failure{
@@ -67,7 +74,8 @@ func verify(original []byte, product, digest string, signer xmlsig.Policy, now, 
 		}
 	}
 	return &verified{
-		original: original, content: content, product: product, notes: signed.Notes,
+		original: original, content: content, product: product, notes: signed.Notes, findings: signed.Findings,
+		chain: slices.Concat(signed.Chain, signed.TimestampChain),
 		candidate: replay.Candidate{
 			Version: content.Version, Sequence: content.Sequence, Digest: digest,
 			SignedAt: signed.SignedAt, Issued: content.Issued, Expires: content.Expires,

@@ -15,6 +15,17 @@ type Plan struct {
 	AuditOnly   bool                `json:"auditOnly,omitempty"`
 	Entries     []Entry             `json:"entries,omitempty"`
 	FixedBuilds []policy.FixedBuild `json:"fixedBuilds,omitempty"`
+	// Revocation says which revocation lists the server shall know, at most once for each feed.
+	Revocation []RevocationRef `json:"revocation,omitempty"`
+}
+
+// RevocationRef says where the revocation lists of a feed are.
+type RevocationRef struct {
+	FeedName   string `json:"feedName"`
+	BundleName string `json:"bundleName"`
+	// Digest over the lists, in lower-case hex. It says whether they are others than before, and nothing about whether they
+	// are to be believed.
+	Digest string `json:"digest"`
 }
 
 // Entry is what the pool's servers shall do about one mitigation.
@@ -49,6 +60,14 @@ func (p *Plan) Documents() []DocumentRef {
 		}
 	}
 	return refs
+}
+
+// RevocationLists returns where the plan's revocation lists are; nil plans have none.
+func (p *Plan) RevocationLists() []RevocationRef {
+	if p == nil {
+		return nil
+	}
+	return p.Revocation
 }
 
 // Document is a verified and accepted document, or the reason why it cannot be used.

@@ -1,5 +1,5 @@
 // Package state keeps what the agent itself has to remember over a restart: the last plan, what it has seen and accepted
-// of every feed, and when it last changed the server for a mitigation.
+// of every feed, the revocation lists that it was handed, and when it last changed the server for a mitigation.
 //
 // # Usage
 //

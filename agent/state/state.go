@@ -17,6 +17,7 @@ const (
 	kindPlan   = "plan"
 	kindFeed   = "feed"
 	kindChange = "change"
+	kindLists  = "lists"
 
 	// planName is the name of the only plan that a server has.
 	planName = "pool"
@@ -57,6 +58,16 @@ func (f Feed) Find(digest string) (Accepted, bool) {
 func (f Feed) With(seen replay.Seen, a Accepted) Feed {
 	list := append(slices.Clone(f.Accepted), a)
 	return Feed{Seen: seen, Accepted: list[max(0, len(list)-MaxAccepted):]}
+}
+
+// Lists are the revocation lists of a feed that the server was handed.
+type Lists struct {
+	// Handled says what the lists were taken from, so that the same is not looked at twice.
+	Handled string `json:"handled,omitempty"`
+	// DER are the lists that were believed, the newest of each issuer.
+	DER [][]byte `json:"der,omitempty"`
+	// Refused says which of those that were handed last were not believed, and why.
+	Refused []string `json:"refused,omitempty"`
 }
 
 // Memory is a folder of records. Its methods may be called from several goroutines.
@@ -114,6 +125,19 @@ func (m *Memory) SaveFeed(name string, feed Feed) error {
 	return wrap(m.store.Put(kindFeed, name, feed))
 }
 
+// Lists returns the revocation lists of a feed; the zero value for one that has none.
+func (m *Memory) Lists(feed string) (Lists, error) {
+	lists, _, err := load[Lists](m, kindLists, feed)
+	return lists, err
+}
+
+// SaveLists keeps the revocation lists of a feed.
+func (m *Memory) SaveLists(feed string, lists Lists) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return wrap(m.store.Put(kindLists, feed, lists))
+}
+
 // Changes returns when the server was last changed for each mitigation, by lower-case id.
 func (m *Memory) Changes() (map[string]time.Time, error) {
 	changes, _, err := load[map[string]time.Time](m, kindChange, changesName)
@@ -135,7 +159,7 @@ func (m *Memory) Damaged() ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var damaged []string
-	for _, kind := range []string{kindPlan, kindFeed, kindChange} {
+	for _, kind := range []string{kindPlan, kindFeed, kindChange, kindLists} {
 		names, err := m.store.Damaged(kind)
 		if err != nil {
 			return nil, wrap(err)

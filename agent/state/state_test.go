@@ -47,12 +47,14 @@ func TestMemoryOutlivesTheProcess(t *testing.T) {
 			Document: enforce.DocumentRef{FeedName: "contoso", BundleName: "contoso-1", Digest: "ab"},
 			Release:  rollout.Release{ServerNames: []string{"fe01"}, Below: rollout.Everything},
 		}},
+		Revocation: []enforce.RevocationRef{{FeedName: "contoso", BundleName: "contoso-1", Digest: "cd"}},
 	}
 	feed := Feed{Seen: replay.Seen{Sequence: 42, Digest: "ab", SignedAt: now}, Accepted: []Accepted{{Digest: "ab", Product: "IIS", At: now}}}
+	lists := Lists{Handled: "digest", DER: [][]byte{{1, 2}, {3}}, Refused: []string{"why"}}
 	changes := map[string]time.Time{"m1": now}
 
 	m := open(t, dir)
-	for _, err := range []error{m.SavePlan(plan), m.SaveFeed("contoso", feed), m.SaveChanges(changes)} {
+	for _, err := range []error{m.SavePlan(plan), m.SaveFeed("contoso", feed), m.SaveLists("contoso", lists), m.SaveChanges(changes)} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,6 +66,8 @@ func TestMemoryOutlivesTheProcess(t *testing.T) {
 	check(t, feed, gotFeed, err)
 	gotFeeds, err := m.Feeds()
 	check(t, map[string]Feed{"contoso": feed}, gotFeeds, err)
+	gotLists, err := m.Lists("contoso")
+	check(t, lists, gotLists, err)
 	gotChanges, err := m.Changes()
 	check(t, changes, gotChanges, err)
 
@@ -80,6 +84,8 @@ func TestNewMemoryIsEmpty(t *testing.T) {
 	check(t, nil, plan, err)
 	feed, err := m.Feed("contoso")
 	check(t, Feed{}, feed, err)
+	lists, err := m.Lists("contoso")
+	check(t, Lists{}, lists, err)
 	changes, err := m.Changes()
 	check(t, map[string]time.Time{}, changes, err)
 }

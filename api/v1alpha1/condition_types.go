@@ -41,10 +41,34 @@ const (
 	AnchorExpiredReason = "AnchorExpired"
 )
 
+// Conditions and reasons of checks of the trust policy whose level is Log: of a MitigationFeed and of a PoolServer.
+const (
+	// TrustChecksPassedCondition is False when a document in use fails a check that trust.levels only logs: it would be
+	// refused if the check were enforced. It changes nothing by itself. Positive polarity, present once a document was
+	// verified.
+	TrustChecksPassedCondition = "TrustChecksPassed"
+
+	// ChecksPassedReason says that no document in use fails a check.
+	ChecksPassedReason = "ChecksPassed"
+	// IssuerNotPinnedReason says that the issuer of a signer is not among issuerPins.
+	IssuerNotPinnedReason = "IssuerNotPinned"
+	// SubjectDiffersReason says that a signer does not name what subject wants.
+	SubjectDiffersReason = "SubjectDiffers"
+	// ExtendedKeyUsageMissingReason says that a signer lacks one of extendedKeyUsages.
+	ExtendedKeyUsageMissingReason = "ExtendedKeyUsageMissing"
+	// RevocationFailedReason says that a certificate is revoked, or that a list that mode Require wants is missing.
+	RevocationFailedReason = "RevocationFailed"
+	// SeveralChecksFailedReason says that more than one of the checks failed; the message names them.
+	SeveralChecksFailedReason = "SeveralChecksFailed"
+)
+
 // Reasons of TrustAnchorsCurrent of a PoolServer only.
 const (
 	// TrustFileUnusableReason says that the trust file on the server cannot be read, so that the server trusts nobody new.
 	TrustFileUnusableReason = "TrustFileUnusable"
+	// RevocationListRefusedReason says that the cluster handed the server a revocation list that it does not believe: an older
+	// one than it has, or one that no trusted authority signed. The lists that it has stay.
+	RevocationListRefusedReason = "RevocationListRefused"
 )
 
 // Conditions and reasons of a MitigationFeed.
@@ -98,6 +122,17 @@ const (
 	// DocumentUndatedReason says that the document carries neither sequence nor counter-signature and that
 	// spec.trust.undatedDocuments does not accept such documents.
 	DocumentUndatedReason = "DocumentUndated"
+
+	// RevocationListsReadCondition is False when a revocation list of spec.trust.revocation.urls could not be fetched, or is not
+	// used. The lists that are there stay in use. Positive polarity, present while there are such URLs and a mode other than Off.
+	RevocationListsReadCondition = "RevocationListsRead"
+
+	// ListsReadReason says that every list was fetched and is used, or is the one that is used already.
+	ListsReadReason = "ListsRead"
+	// ListUnreadableReason says that a list could not be fetched, or is none.
+	ListUnreadableReason = "ListUnreadable"
+	// ListRefusedReason says that a fetched list is older than the one in use, or that no authority of the feed has signed it.
+	ListRefusedReason = "ListRefused"
 
 	// WithinLimitsReason says that document and feed are recent enough.
 	WithinLimitsReason = "WithinLimits"

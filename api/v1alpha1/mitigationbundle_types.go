@@ -6,7 +6,10 @@ import (
 
 // MitigationBundleSpec is one verified signed document and what is known of it.
 //
-// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a MitigationBundle never changes; a new document makes a new bundle"
+// The fields in base64 have no format "byte": CEL reads values of that format as base64 of the other alphabet, that of URLs, so that
+// a rule over a value with "+" or "/" fails, and with it every update. Their pattern takes what the format would.
+//
+// +kubebuilder:validation:XValidation:rule="self.feedName == oldSelf.feedName && self.product == oldSelf.product && self.document == oldSelf.document && self.digest == oldSelf.digest && has(self.publisher) == has(oldSelf.publisher) && (!has(self.publisher) || self.publisher == oldSelf.publisher) && has(self.sequence) == has(oldSelf.sequence) && (!has(self.sequence) || self.sequence == oldSelf.sequence) && has(self.issuedTime) == has(oldSelf.issuedTime) && (!has(self.issuedTime) || self.issuedTime == oldSelf.issuedTime) && has(self.expiryTime) == has(oldSelf.expiryTime) && (!has(self.expiryTime) || self.expiryTime == oldSelf.expiryTime)",message="of a MitigationBundle only revocationLists may change; a new document makes a new bundle"
 type MitigationBundleSpec struct {
 	// feedName is the MitigationFeed that the document came from.
 	// +kubebuilder:validation:MinLength=1
@@ -18,12 +21,28 @@ type MitigationBundleSpec struct {
 	// +required
 	Product Product `json:"product,omitempty"`
 
-	// document is the signed document, byte for byte as it was served, at most 1 MiB (base64: 1,398,104
+	// document is the signed document, byte for byte as it was served, in base64, at most 1 MiB (1,398,104
 	// characters).
 	// +kubebuilder:validation:MinLength=4
 	// +kubebuilder:validation:MaxLength=1398104
+	// +kubebuilder:validation:Pattern=`^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$`
+	// +kubebuilder:validation:Format=""
 	// +required
 	Document []byte `json:"document,omitempty"`
+
+	// revocationLists are certificate revocation lists, each in DER, together at most 96 KiB. They are the only field
+	// that may change. Nothing here is trusted: agents check each list's signature, and that it is newer than theirs.
+	// The size leaves room in etcd, which takes 1,572,864 bytes: the largest document in base64 has 1,398,104, 96 KiB
+	// in base64 have 131,072, and 43,688 are left for everything else.
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MinLength=4
+	// +kubebuilder:validation:items:MaxLength=131072
+	// +kubebuilder:validation:items:Pattern=`^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$`
+	// +kubebuilder:validation:items:Format=""
+	// +kubebuilder:validation:XValidation:rule="self.map(list, size(list) / 4 * 3 - (list.endsWith('==') ? 2 : list.endsWith('=') ? 1 : 0)).sum() <= 98304",message="revocationLists may have at most 98304 bytes together"
+	// +listType=atomic
+	// +optional
+	RevocationLists [][]byte `json:"revocationLists,omitempty"`
 
 	// digest is the SHA-256, in hex, of the canonical signed content. It identifies the document: unsigned
 	// bytes may vary without breaking the signature.
@@ -53,7 +72,8 @@ type MitigationBundleSpec struct {
 	ExpiryTime *metav1.Time `json:"expiryTime,omitempty"`
 }
 
-// MitigationBundle is one verified signed document, immutable. Agents fetch it and verify it again.
+// MitigationBundle is one verified signed document, immutable but for the revocation lists beside it. Agents fetch it
+// and verify everything again.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,shortName=mbundle,categories=ems

@@ -42,6 +42,8 @@ type CertificateSubject struct {
 }
 
 // Revocation says how revoked signer certificates are found.
+//
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Require' || has(self.crls) || has(self.urls)",message="mode Require without crls or urls would refuse every document"
 type Revocation struct {
 	// mode is Off (do not look), Prefer (refuse what a valid list revokes) or Require (refuse without a valid
 	// list, too).
@@ -54,6 +56,16 @@ type Revocation struct {
 	// +optional
 	CRLs string `json:"crls,omitempty"`
 
+	// urls are where the manager fetches certificate revocation lists, in DER or PEM, beside those in crls. It hands
+	// them to the agents with the feed's bundles; agents fetch nothing themselves. Nothing is fetched in mode Off.
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MinLength=8
+	// +kubebuilder:validation:items:MaxLength=2048
+	// +kubebuilder:validation:items:XValidation:rule="isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''",message="each of urls must be an absolute http or https URL"
+	// +listType=set
+	// +optional
+	URLs []string `json:"urls,omitempty"`
+
 	// maxAgeSeconds is how old a list may be, even before its nextUpdate. Without it nextUpdate alone counts.
 	// +kubebuilder:validation:Minimum=60
 	// +kubebuilder:validation:Maximum=31536000
@@ -61,8 +73,50 @@ type Revocation struct {
 	MaxAgeSeconds int64 `json:"maxAgeSeconds,omitempty"`
 }
 
+// TrustLevel says what becomes of a document that fails a check: Enforce refuses it, Log accepts it and reports what
+// was found.
+//
+// +kubebuilder:validation:Enum=Enforce;Log
+type TrustLevel string
+
+// The levels of checks.
+const (
+	// EnforceLevel refuses a document that fails the check.
+	EnforceLevel TrustLevel = "Enforce"
+	// LogLevel accepts it, and the condition TrustChecksPassed says what was found.
+	LogLevel TrustLevel = "Log"
+)
+
+// TrustLevels sets the levels of the checks that have one. What says whose content a document is, and that it is
+// unchanged, has none: the chain to a root and its validity, codeSigning, sizes of keys, signature, digest,
+// counter-signature and order are always enforced.
+//
+// +kubebuilder:validation:MinProperties=1
+type TrustLevels struct {
+	// issuerPins is the level of trust.issuerPins. Defaults to Enforce.
+	// +optional
+	IssuerPins TrustLevel `json:"issuerPins,omitempty"`
+
+	// subject is the level of trust.subject. Defaults to Enforce.
+	// +optional
+	Subject TrustLevel `json:"subject,omitempty"`
+
+	// extendedKeyUsages is the level of trust.extendedKeyUsages. Defaults to Enforce.
+	// +optional
+	ExtendedKeyUsages TrustLevel `json:"extendedKeyUsages,omitempty"`
+
+	// revocation is the level of trust.revocation. Defaults to Enforce.
+	// +optional
+	Revocation TrustLevel `json:"revocation,omitempty"`
+}
+
 // TrustPolicy says whose signatures are accepted. The agent's own policy is a file on the server of the same
 // structure and never comes from the cluster.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.levels) || !has(self.levels.issuerPins) || (has(self.issuerPins) && size(self.issuerPins) > 0)",message="levels.issuerPins needs issuerPins"
+// +kubebuilder:validation:XValidation:rule="!has(self.levels) || !has(self.levels.subject) || has(self.subject)",message="levels.subject needs subject"
+// +kubebuilder:validation:XValidation:rule="!has(self.levels) || !has(self.levels.extendedKeyUsages) || (has(self.extendedKeyUsages) && size(self.extendedKeyUsages) > 0)",message="levels.extendedKeyUsages needs extendedKeyUsages"
+// +kubebuilder:validation:XValidation:rule="!has(self.levels) || !has(self.levels.revocation) || (has(self.revocation) && self.revocation.mode != 'Off')",message="levels.revocation needs revocation with mode Prefer or Require"
 type TrustPolicy struct {
 	// roots are the only certificates that a signer's chain may end in, in PEM.
 	// +kubebuilder:validation:MinLength=1
@@ -108,6 +162,11 @@ type TrustPolicy struct {
 	// +optional
 	Revocation Revocation `json:"revocation,omitzero"`
 
+	// levels say which checks only report what they find, to try them out before they are enforced. Without it all of
+	// them refuse.
+	// +optional
+	Levels TrustLevels `json:"levels,omitzero"`
+
 	// undatedDocuments says what happens to documents of version 1.0.4 that carry no accepted counter-signature
 	// and hence nothing that orders them. Defaults to Refuse.
 	// +optional
@@ -129,11 +188,61 @@ type ConfigMapKeyReference struct {
 	Key string `json:"key,omitempty"`
 }
 
+// FetchLimits bound what an answer of an endpoint may cost, so that endless and slow ones are cut.
+//
+// +kubebuilder:validation:MinProperties=1
+type FetchLimits struct {
+	// maxBytes is the largest document that is taken. Defaults to 1048576, the largest that the format allows.
+	// +kubebuilder:validation:Minimum=1024
+	// +kubebuilder:validation:Maximum=1048576
+	// +optional
+	MaxBytes int32 `json:"maxBytes,omitempty"`
+
+	// connectTimeoutSeconds is how long name resolution and connection may take together, and as long again the TLS
+	// handshake. Defaults to 5.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=60
+	// +optional
+	ConnectTimeoutSeconds int32 `json:"connectTimeoutSeconds,omitempty"`
+
+	// headerTimeoutSeconds is how long the endpoint may take from the request to the headers of its answer.
+	// Defaults to 10.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=300
+	// +optional
+	HeaderTimeoutSeconds int32 `json:"headerTimeoutSeconds,omitempty"`
+
+	// minimumBytesPerSecond is the lowest average rate of an answer that takes longer than ten seconds. Defaults to 512.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1048576
+	// +optional
+	MinimumBytesPerSecond int32 `json:"minimumBytesPerSecond,omitempty"`
+}
+
+// PushState says how a feed stands with push.
+//
+// +kubebuilder:validation:Enum=Connected;NotOffered;Disconnected;Disabled
+type PushState string
+
+// The values of a PushState.
+const (
+	// PushConnected means that the endpoint tells at once when it has another document.
+	PushConnected PushState = "Connected"
+	// PushNotOffered means that the endpoint does not offer push; the feed is polled.
+	PushNotOffered PushState = "NotOffered"
+	// PushDisconnected means that the requests for push fail, or that the manager watches as many feeds as it can already;
+	// the feed is polled.
+	PushDisconnected PushState = "Disconnected"
+	// PushDisabled means that spec.push or spec.polling is Disabled.
+	PushDisabled PushState = "Disabled"
+)
+
 // MitigationFeedSpec says where signed documents come from and whose signature they need.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.url) != has(self.configMapRef)",message="set exactly one of url and configMapRef"
 // +kubebuilder:validation:XValidation:rule="!has(self.proxyURL) || has(self.url)",message="proxyURL goes with url"
 // +kubebuilder:validation:XValidation:rule="!has(self.caBundle) || has(self.url)",message="caBundle goes with url"
+// +kubebuilder:validation:XValidation:rule="!has(self.push) || has(self.url)",message="push goes with url"
 type MitigationFeedSpec struct {
 	// url is the OCS endpoint that serves the signed document.
 	// +kubebuilder:validation:MinLength=8
@@ -160,6 +269,11 @@ type MitigationFeedSpec struct {
 	// +optional
 	Polling Switch `json:"polling,omitempty"`
 
+	// push says whether to ask the endpoint to tell at once when it has another document, beside polling. Endpoints that
+	// do not offer it are polled. Defaults to Enabled.
+	// +optional
+	Push Switch `json:"push,omitempty"`
+
 	// intervalSeconds is the time between two polls, before jitter. Defaults to 3600.
 	// +kubebuilder:validation:Minimum=60
 	// +kubebuilder:validation:Maximum=86400
@@ -171,6 +285,10 @@ type MitigationFeedSpec struct {
 	// +kubebuilder:validation:Maximum=600
 	// +optional
 	TimeoutSeconds int32 `json:"timeoutSeconds,omitempty"`
+
+	// limits bound what an answer of the endpoint may cost.
+	// +optional
+	Limits FetchLimits `json:"limits,omitzero"`
 
 	// maxAgeSeconds is how long the feed may go without a successful read before it counts as stale.
 	// Defaults to 10800, or to three intervals if that is more.
@@ -295,9 +413,64 @@ type RefusedConfig struct {
 	Message string `json:"message,omitempty"`
 }
 
+// RevocationListStatus describes one certificate revocation list.
+type RevocationListStatus struct {
+	// issuer of the list, and of the certificates that it speaks of.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +required
+	Issuer string `json:"issuer,omitempty"`
+
+	// number of the list, in decimal. Absent for a list without one.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Number string `json:"number,omitempty"`
+
+	// thisUpdateTime is when the list was issued.
+	// +optional
+	ThisUpdateTime *metav1.Time `json:"thisUpdateTime,omitempty"`
+
+	// nextUpdateTime is when the list ends. Absent for a list without an end.
+	// +optional
+	NextUpdateTime *metav1.Time `json:"nextUpdateTime,omitempty"`
+
+	// source is the URL that the list was fetched from, or spec.trust.revocation.crls.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +required
+	Source string `json:"source,omitempty"`
+}
+
+// RevocationStatus says which certificate revocation lists a feed hands to the agents.
+type RevocationStatus struct {
+	// bundleName is the MitigationBundle that holds the lists: that of the accepted document.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	BundleName string `json:"bundleName,omitempty"`
+
+	// digest is the SHA-256, in hex, over the lists in DER, sorted by their bytes and put one after the other.
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	// +required
+	Digest string `json:"digest,omitempty"`
+
+	// lists describes each list of the bundle.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=atomic
+	// +optional
+	Lists []RevocationListStatus `json:"lists,omitempty"`
+
+	// lastReadTime is when every URL was last read successfully, whether or not the lists had changed.
+	// +optional
+	LastReadTime *metav1.Time `json:"lastReadTime,omitempty"`
+}
+
 // MitigationFeedStatus is what the manager knows of a feed.
 type MitigationFeedStatus struct {
-	// conditions are Ready, Fresh and TrustAnchorsCurrent, and Reconciling or Stalled while they are True.
+	// conditions are Ready, Fresh, TrustAnchorsCurrent and TrustChecksPassed, and Reconciling or Stalled while they are True.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
 	// +listMapKey=type
@@ -312,6 +485,10 @@ type MitigationFeedStatus struct {
 	// document is the accepted document. It stays when a later one is refused.
 	// +optional
 	Document AcceptedDocument `json:"document,omitzero"`
+
+	// revocation says which certificate revocation lists the agents are handed. Absent while there are none.
+	// +optional
+	Revocation RevocationStatus `json:"revocation,omitzero"`
 
 	// highestSequence is the highest sequence ever accepted; nothing below it is accepted again.
 	// +kubebuilder:validation:Minimum=1
@@ -340,6 +517,10 @@ type MitigationFeedStatus struct {
 	// +optional
 	ETag string `json:"eTag,omitempty"`
 
+	// push says whether the endpoint tells of new documents at once. Absent for a feed without a URL, and until it is known.
+	// +optional
+	Push PushState `json:"push,omitempty"`
+
 	// failures is the number of failed polls in a row; it sets the time to the next one.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
@@ -366,6 +547,7 @@ type MitigationFeedStatus struct {
 // +kubebuilder:printcolumn:name="Sequence",type=integer,JSONPath=`.status.document.sequence`
 // +kubebuilder:printcolumn:name="Last Read",type=date,JSONPath=`.status.lastReadTime`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Push",type=string,priority=1,JSONPath=`.status.push`
 // +kubebuilder:printcolumn:name="URL",type=string,priority=1,JSONPath=`.spec.url`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 50",message="the name of a feed may have at most 50 characters, since bundles and labels bear it"

@@ -96,6 +96,29 @@ type PlannedMitigation struct {
 	Release Release `json:"release,omitzero"`
 }
 
+// PlanRevocation says which certificate revocation lists of a feed the servers shall know.
+type PlanRevocation struct {
+	// feedName is the feed that the lists belong to.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	FeedName string `json:"feedName,omitempty"`
+
+	// bundleName is the MitigationBundle that holds the lists.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	BundleName string `json:"bundleName,omitempty"`
+
+	// digest is the SHA-256, in hex, over the lists in DER, sorted by their bytes and put one after the other. A server
+	// that has other lists fetches the bundle.
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
+	// +required
+	Digest string `json:"digest,omitempty"`
+}
+
 // PlanSource is a policy object that a plan was rendered from.
 type PlanSource struct {
 	// kind of the object.
@@ -128,6 +151,14 @@ type MitigationPlanSpec struct {
 	// +listMapKey=id
 	// +optional
 	Mitigations []PlannedMitigation `json:"mitigations,omitempty"`
+
+	// revocation says which revocation lists the servers shall know, for each feed of the mitigations that hands out
+	// any. A feed that is not listed changes nothing: servers keep the lists they have.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=map
+	// +listMapKey=feedName
+	// +optional
+	Revocation []PlanRevocation `json:"revocation,omitempty"`
 
 	// fixedBuilds are builds that make a mitigation unnecessary, of every configuration in scope.
 	// +kubebuilder:validation:MaxItems=8192

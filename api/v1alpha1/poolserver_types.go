@@ -156,7 +156,7 @@ type ServerSummary struct {
 
 // PoolServerStatus is what the agent reports of its server.
 type PoolServerStatus struct {
-	// conditions are Ready and TrustAnchorsCurrent, and Reconciling or Stalled while they are True.
+	// conditions are Ready, TrustAnchorsCurrent and TrustChecksPassed, and Reconciling or Stalled while they are True.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
 	// +listMapKey=type

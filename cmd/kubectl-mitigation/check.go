@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"flag"
 	"fmt"
-	"net/url"
 	"os"
 
 	"mitigation.dev/ems/internal/fetch"
@@ -20,7 +19,7 @@ func bindTrust(flags *flag.FlagSet, file, feed *string) {
 
 func bindOutput(flags *flag.FlagSet, output *string) {
 	flags.StringVar(output, "output", outputText, "`form` of the output: text or json")
-	flags.StringVar(output, "o", outputText, "short for --output")
+	flags.StringVar(output, "o", outputText, "`form` of the output, short for --output")
 }
 
 func bindVerify(p *program, flags *flag.FlagSet) func(context.Context, []string) error {
@@ -157,12 +156,9 @@ func (f connectivityFlags) read() (fetch.Request, publish.Policy, error) {
 	if err := checkOutput(f.output); err != nil {
 		return request, publish.Policy{}, err
 	}
-	if f.proxy != "" {
-		proxy, err := url.Parse(f.proxy)
-		if err != nil {
-			return request, publish.Policy{}, misused("--proxy: not a URL")
-		}
-		request.Proxy = proxy
+	var err error
+	if request.Proxy, err = parseProxy(f.proxy); err != nil {
+		return request, publish.Policy{}, err
 	}
 	if f.ca != "" {
 		content, err := readFile(f.ca, publish.MaxPEMBytes)

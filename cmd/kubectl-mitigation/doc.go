@@ -7,13 +7,16 @@
 //	kubectl mitigation feed sign --in DIRECTORY --out FILE --key FILE --certs FILE --sequence N
 //	kubectl mitigation feed verify --trust FILE DOCUMENT...
 //	kubectl mitigation feed serve --document FILE --tls-cert FILE --tls-key FILE
+//	kubectl mitigation feed bundle create --document FILE --trust FILE --out FILE
+//	kubectl mitigation feed bundle verify FILE --trust FILE
 //	kubectl mitigation test-connectivity --url URL --trust FILE
 //	kubectl mitigation version
 //
 // Every command explains itself with --help. Exit codes: 0 done or valid, 1 failed or refused, 2 wrong usage.
+// docs/reference/kubectl-mitigation.md is written from the flags, by a test.
 //
 // # Considerations
 //
 // The commands read files and flags and print; what they do is package internal/publish. The standard flag package is enough for
-// six commands, so no framework came along.
+// eight commands, so no framework came along.
 package main

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -40,27 +41,45 @@ func writeDocument(name string, document []byte) error {
 
 // readPolicy reads the policy of one feed; without a name, the file must have one feed only.
 func readPolicy(file, feed string) (publish.Policy, error) {
+	policy, _, err := readNamedPolicy(file, feed)
+	return policy, err
+}
+
+// readNamedPolicy returns the name of the feed as well.
+func readNamedPolicy(file, feed string) (policy publish.Policy, name string, err error) {
 	content, err := readFile(file, trust.MaxFileBytes)
 	if err != nil {
-		return publish.Policy{}, fmt.Errorf("trust file: %w", err)
+		return publish.Policy{}, "", fmt.Errorf("trust file: %w", err)
 	}
 	parsed, err := trust.ParseFile(content)
 	if err != nil {
-		return publish.Policy{}, err
+		return publish.Policy{}, "", err
 	}
 	names := slices.Sorted(maps.Keys(parsed.Feeds))
 	if feed == "" && len(names) == 1 {
 		feed = names[0]
 	}
-	policy, ok := parsed.Feeds[feed]
+	chosen, ok := parsed.Feeds[feed]
 	if !ok {
-		return publish.Policy{}, misused("--feed: %q: the trust file has %s", feed, strings.Join(names, ", "))
+		return publish.Policy{}, "", misused("--feed: %q: the trust file has %s", feed, strings.Join(names, ", "))
 	}
-	compiled, err := policy.Compile()
+	compiled, err := chosen.Compile()
 	if err != nil {
-		return publish.Policy{}, fmt.Errorf("trust file: feed %q: %w", feed, err)
+		return publish.Policy{}, "", fmt.Errorf("trust file: feed %q: %w", feed, err)
 	}
-	return publish.Policy{Policy: compiled, AcceptUndated: policy.AcceptsUndated()}, nil
+	return publish.Policy{Policy: compiled, AcceptUndated: chosen.AcceptsUndated()}, feed, nil
+}
+
+// parseProxy reads the URL of a proxy; nil if there is none. The text is not repeated, since it may hold a password.
+func parseProxy(text string) (*url.URL, error) {
+	if text == "" {
+		return nil, nil
+	}
+	proxy, err := url.Parse(text)
+	if err != nil || proxy.Scheme != "http" && proxy.Scheme != "https" || proxy.Hostname() == "" {
+		return nil, misused("--proxy: want the form http://host:port")
+	}
+	return proxy, nil
 }
 
 // The values of --output.

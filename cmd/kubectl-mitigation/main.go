@@ -54,6 +54,8 @@ func commands() []command {
 		{"feed sign", "", "make a signed document of a directory of mitigations", bindSign},
 		{"feed verify", "DOCUMENT...", "verify signed documents under a trust policy", bindVerify},
 		{"feed serve", "", "serve a signed document over HTTPS", bindServe},
+		{"feed bundle create", "", "pack a signed document into one file, to be carried to a cluster that cannot reach the publisher", bindBundleCreate},
+		{"feed bundle verify", "FILE", "verify a packed document and take it apart", bindBundleVerify},
 		{"test-connectivity", "", "go the way of a feed: fetch, verify, read", bindConnectivity},
 		{"version", "", "print the version", bindVersion},
 	}
@@ -79,7 +81,7 @@ func (p *program) run(ctx context.Context, arguments []string) int {
 		return 0
 	}
 	if len(arguments) > 0 {
-		fmt.Fprintf(p.stderr, "kubectl-mitigation: unknown command %q\n", strings.Join(arguments[:min(2, len(arguments))], " "))
+		fmt.Fprintf(p.stderr, "kubectl-mitigation: unknown command %q\n", strings.Join(arguments[:min(3, len(arguments))], " "))
 	}
 	p.overview(p.stderr)
 	return exitUsage

@@ -51,8 +51,18 @@ func TestCommandsAnswerMisuse(t *testing.T) {
 		"the version takes nothing":                {arguments: "version x", wantExit: 2, wantErrors: `argument "x": not expected`},
 		"an unknown flag":                          {arguments: "version --colour", wantExit: 2, wantErrors: "-colour"},
 		"sign without a folder":                    {arguments: "feed sign", wantExit: 2, wantErrors: "--in: required"},
-		"sign without a key":                       {arguments: "feed sign --in a --out b --certs c", wantExit: 2, wantErrors: "--key, --sign-command: want one of them"},
+		"sign without a key":                       {arguments: "feed sign --in a --out b --certs c", wantExit: 2, wantErrors: "--key, --sign-command, --pkcs12: want one of them"},
 		"sign with two keys":                       {arguments: "feed sign --in a --out b --certs c --key d --sign-command e", wantExit: 2, wantErrors: "want one of them"},
+		"sign with a key and PKCS#12":              {arguments: "feed sign --in a --out b --key d --pkcs12 e", wantExit: 2, wantErrors: "want one of them"},
+		"sign with PKCS#12 and no password":        {arguments: "feed sign --in ../../config/samples/publish/mitigations --out b --pkcs12 e --sequence 1", wantExit: 2, wantErrors: "EMS_PKCS12_PASSWORD"},
+		"sign with a password for nothing":         {arguments: "feed sign --in a --out b --certs c --key d --password-file e --sequence 1", wantExit: 2, wantErrors: "--password-file: needs --pkcs12"},
+		"sign with a proxy for nothing":            {arguments: "feed sign --in a --out b --certs c --key d --sequence 1 --proxy http://p:1", wantExit: 2, wantErrors: "--proxy: needs --tsa"},
+		"serve with fewer than no places":          {arguments: "feed serve --document a --tls-cert b --tls-key c --max-waiting -1", wantExit: 2, wantErrors: "--max-waiting: -1"},
+		"half a command of three words":            {arguments: "feed bundle", wantExit: 2, wantErrors: `unknown command "feed bundle"`},
+		"bundle nothing":                           {arguments: "feed bundle create --trust a", wantExit: 2, wantErrors: "--document, --trust, --out: all are required"},
+		"verify no bundle":                         {arguments: "feed bundle verify --trust a", wantExit: 2, wantErrors: "FILE: missing"},
+		"verify two bundles":                       {arguments: "feed bundle verify --trust a b c", wantExit: 2, wantErrors: "FILE: 2 given"},
+		"verify a bundle without a policy":         {arguments: "feed bundle verify a", wantExit: 2, wantErrors: "--trust: required"},
 		"sign without a sequence":                  {arguments: "feed sign --in a --out b --certs c --key d", wantExit: 2, wantErrors: "an old document could be replayed"},
 		"sign with a sequence below one":           {arguments: "feed sign --in a --out b --certs c --key d --sequence -1", wantExit: 2, wantErrors: "--sequence: -1"},
 		"sign for no time":                         {arguments: "feed sign --in a --out b --certs c --key d --sequence 1 --expires-in 0s", wantExit: 2, wantErrors: "--expires-in: 0s"},
@@ -208,7 +218,7 @@ func TestGuide(t *testing.T) {
 	if err := json.Unmarshal([]byte(output), &reports); err != nil || code != 0 {
 		t.Fatalf("exit code %d, %v:\n%s", code, err, output)
 	}
-	if len(reports) != 1 || reports[0].Sequence != 3 || len(reports[0].Mitigations) != 2 || reports[0].File != "mitigations.xml" {
+	if len(reports) != 1 || reports[0].Sequence != 4 || len(reports[0].Mitigations) != 3 || reports[0].File != "mitigations.xml" {
 		t.Errorf("reports = %+v", reports)
 	}
 	for name, tc := range map[string]struct {
@@ -218,6 +228,18 @@ func TestGuide(t *testing.T) {
 		"a changed document is refused": {
 			"sed s/powershell/p0wershell/ mitigations.xml > changed.xml; kubectl mitigation feed verify --trust trust.yaml mitigations.xml changed.xml",
 			"changed.xml: refused\n  Class:       digest mismatch", 1,
+		},
+		"a bundle that was changed on the way is refused": {
+			"sed s/document-sha256:./document-sha256:x/ contoso.bundle.yaml > changed.yaml; kubectl mitigation feed bundle verify changed.yaml --trust trust.yaml",
+			"changed.yaml: bundle: ", 1,
+		},
+		"a bundle under another policy is refused": {
+			"sed 's/commonName: [^}]*/commonName: Other/' trust.yaml > other.yaml; kubectl mitigation feed bundle verify contoso.bundle.yaml --trust other.yaml -o json",
+			`"class": "signer not trusted"`, 1,
+		},
+		"PKCS#12 with another password": {
+			"EMS_PKCS12_PASSWORD=x kubectl mitigation feed sign --in mitigations --out no.xml --pkcs12 signing.p12 --sequence 9",
+			"signing.p12: PKCS#12: the password does not fit", 1,
 		},
 		"another feed is misuse": {"kubectl mitigation feed verify --trust trust.yaml --feed other mitigations.xml", `--feed: "other": the trust file has contoso`, 2},
 		"a document that cannot be trusted does not replace the one before": {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -14,15 +13,19 @@ import (
 	"mitigation.dev/ems/internal/publish"
 )
 
-type serveFlags struct{ document, listen, path, certificate, key, trust, feed string }
+type serveFlags struct {
+	document, listen, path, certificate, key, trust, feed string
+	maxWaiting                                            int
+}
 
 func bindServe(p *program, flags *flag.FlagSet) func(context.Context, []string) error {
 	var f serveFlags
 	flags.StringVar(&f.document, "document", "", "signed `document`; it is read again when it changes")
 	flags.StringVar(&f.listen, "listen", ":8443", "`address` to listen on")
 	flags.StringVar(&f.path, "path", "/mitigations.xml", "`path` of the URL, the only one that is answered")
-	flags.StringVar(&f.certificate, "tls-cert", "", "`file` with the certificate for TLS and its chain in PEM")
+	flags.StringVar(&f.certificate, "tls-cert", "", "`file` with the certificate for TLS and its chain in PEM; it is read again when it changes")
 	flags.StringVar(&f.key, "tls-key", "", "`file` with its private key in PEM")
+	flags.IntVar(&f.maxWaiting, "max-waiting", publish.DefaultMaxWaiting, "`number` of requests that are held at once for the next document (\"Prefer: wait=N\"); 0 answers every request at once")
 	flags.StringVar(&f.trust, "trust", "", "trust `file` that documents must satisfy to be served; without it they only have to be readable")
 	flags.StringVar(&f.feed, "feed", "", "`name` of the feed in the trust file; not needed if it has one only")
 	return func(ctx context.Context, _ []string) error {
@@ -31,6 +34,8 @@ func bindServe(p *program, flags *flag.FlagSet) func(context.Context, []string) 
 			return misused("--document, --tls-cert, --tls-key: all are required")
 		case !strings.HasPrefix(f.path, "/"):
 			return misused("--path: %q: want a slash at the beginning", f.path)
+		case f.maxWaiting < 0:
+			return misused("--max-waiting: %d: want 0 or more", f.maxWaiting)
 		case f.feed != "" && f.trust == "":
 			return misused("--feed: needs --trust")
 		}
@@ -39,19 +44,19 @@ func bindServe(p *program, flags *flag.FlagSet) func(context.Context, []string) 
 }
 
 func (p *program) serve(ctx context.Context, f serveFlags) error {
-	certificate, err := tls.LoadX509KeyPair(f.certificate, f.key)
+	certificate, err := publish.LoadKeyPair(f.certificate, f.key, func(file string) ([]byte, error) { return readFile(file, publish.MaxPEMBytes) })
 	if err != nil {
-		return fmt.Errorf("certificate for TLS: %w", err)
+		return err
 	}
 	options := publish.ServerOptions{
 		Document: f.document, Path: f.path, Read: readDocument,
-		TLS: &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
+		Certificate: certificate, MaxWaiting: f.maxWaiting,
 		Log: logr.FromSlogHandler(slog.NewTextHandler(p.stderr, nil)),
 	}
 	if f.trust != "" {
 		policy, err := readPolicy(f.trust, f.feed)
 		if err != nil {
-			return err
+			return usageError{err}
 		}
 		options.Check = func(document []byte) error {
 			if report := publish.Judge(document, policy, p.now()); !report.Valid {

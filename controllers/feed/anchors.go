@@ -9,8 +9,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/controllers/feed/lists"
 	"mitigation.dev/ems/internal/conditions"
 	"mitigation.dev/ems/internal/trust"
+	"mitigation.dev/ems/internal/xmlsig"
 )
 
 // anchors are what the trust in a feed's documents rests on: the policy, and the certificates of the accepted document. Those do
@@ -23,6 +25,7 @@ func anchors(feed *emsv1.MitigationFeed) ([]trust.Anchor, error) {
 	for i := range all {
 		all[i].Field = "spec.trust." + all[i].Field
 	}
+	all = append(all, fetchedLists(feed)...)
 	document := &feed.Status.Document
 	if document.SignerExpiryTime != nil && document.SignedTime == nil {
 		all = append(all, trust.Anchor{
@@ -30,6 +33,38 @@ func anchors(feed *emsv1.MitigationFeed) ([]trust.Anchor, error) {
 		})
 	}
 	return all, nil
+}
+
+// fetchedLists are the lists that the agents are handed and that the policy itself does not hold.
+func fetchedLists(feed *emsv1.MitigationFeed) (anchors []trust.Anchor) {
+	policy := &feed.Spec.Trust.Revocation
+	if mode := xmlsig.RevocationMode(policy.Mode); mode == "" || mode == xmlsig.RevocationOff {
+		return nil
+	}
+	for _, list := range feed.Status.Revocation.Lists {
+		if list.Source == lists.ConfiguredSource || list.ThisUpdateTime == nil {
+			continue
+		}
+		a := trust.Anchor{Kind: trust.KindFetchedList, Field: list.Source, Subject: list.Issuer, Since: list.ThisUpdateTime.Time}
+		if list.NextUpdateTime != nil {
+			a.NotAfter = list.NextUpdateTime.Time
+		}
+		if oldest := a.Since.Add(time.Duration(policy.MaxAgeSeconds) * time.Second); policy.MaxAgeSeconds > 0 && (a.NotAfter.IsZero() || oldest.Before(a.NotAfter)) {
+			a.NotAfter = oldest
+		}
+		anchors = append(anchors, a)
+	}
+	return anchors
+}
+
+// beganToMissLists reports whether lists cannot be read, or others than before.
+func beganToMissLists(before, after []metav1.Condition) bool {
+	is := meta.FindStatusCondition(after, emsv1.RevocationListsReadCondition)
+	if is == nil || is.Status != metav1.ConditionFalse {
+		return false
+	}
+	was := meta.FindStatusCondition(before, emsv1.RevocationListsReadCondition)
+	return was == nil || was.Status != is.Status || was.Reason != is.Reason
 }
 
 // trustAnchors is the condition over a feed's anchors.
@@ -83,6 +118,7 @@ func (r *Reconciler) measure(feed *emsv1.MitigationFeed) {
 	if read := feed.Status.LastReadTime; read != nil {
 		measured.lastSuccess.WithLabelValues(feed.Name).Set(float64(read.Unix()))
 	}
+	measured.setPush(feed.Name, feed.Status.Push)
 	all, err := trustPolicy(feed.Spec.Trust).Anchors()
 	if err != nil {
 		return // what was known before is better than nothing

@@ -22,15 +22,19 @@ type document struct {
 	signed *xmlsig.Signed
 }
 
-// verify judges a document by the feed's trust policy and reads it. Errors are *failure.
-func verify(raw []byte, feed *emsv1.MitigationFeed, now time.Time) (*document, error) {
+// verify judges a document by the feed's trust policy and its revocation lists, which may be nil, and reads it. Errors are
+// *failure.
+func verify(raw []byte, feed *emsv1.MitigationFeed, revoked *listState, now time.Time) (*document, error) {
 	policy, err := trustPolicy(feed.Spec.Trust).Compile()
 	if err != nil {
 		return nil, failed(emsv1.InvalidSpecReason, err)
 	}
+	if revoked != nil {
+		settleLists(raw, feed, revoked, &policy, now)
+	}
 	signed, err := xmlsig.Verify(raw, policy, now)
 	if err != nil {
-		return nil, failed(signatureReason(err), err)
+		return nil, failed(signatureReason(err), revoked.explain(err))
 	}
 	parsed, err := ocs.Parse(signed.Canonical)
 	if err != nil {
@@ -71,9 +75,15 @@ func trustPolicy(t emsv1.TrustPolicy) trust.Policy {
 	if t.Subject != (emsv1.CertificateSubject{}) {
 		policy.Subject = &trust.Subject{Organization: t.Subject.Organization, CommonName: t.Subject.CommonName}
 	}
-	if t.Revocation != (emsv1.Revocation{}) {
+	if t.Revocation.Mode != "" {
 		policy.Revocation = &trust.Revocation{
 			Mode: xmlsig.RevocationMode(t.Revocation.Mode), CRLs: t.Revocation.CRLs, MaxAgeSeconds: t.Revocation.MaxAgeSeconds,
+		}
+	}
+	if t.Levels != (emsv1.TrustLevels{}) {
+		policy.Levels = &trust.Levels{
+			IssuerPins: xmlsig.Level(t.Levels.IssuerPins), Subject: xmlsig.Level(t.Levels.Subject),
+			ExtendedKeyUsages: xmlsig.Level(t.Levels.ExtendedKeyUsages), Revocation: xmlsig.Level(t.Levels.Revocation),
 		}
 	}
 	return policy

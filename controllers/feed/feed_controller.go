@@ -18,10 +18,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/controllers/feed/push"
 	"mitigation.dev/ems/controllers/gather"
 	"mitigation.dev/ems/internal/conditions"
 	"mitigation.dev/ems/internal/trust"
@@ -45,7 +49,7 @@ const (
 
 // +kubebuilder:rbac:groups=ems.mitigation.dev,resources=mitigationfeeds,verbs=get;list;watch
 // +kubebuilder:rbac:groups=ems.mitigation.dev,resources=mitigationfeeds/status,verbs=get;update;patch
-// +kubebuilder:rbac:groups=ems.mitigation.dev,resources=mitigationbundles,verbs=get;list;watch;create;delete
+// +kubebuilder:rbac:groups=ems.mitigation.dev,resources=mitigationbundles,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=ems.mitigation.dev,resources=mitigations,verbs=get;list;watch;create;update
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups="",namespace=ems-system,resources=configmaps,verbs=get
@@ -62,8 +66,16 @@ type Reconciler struct {
 
 	mu       sync.Mutex
 	nextPoll map[types.NamespacedName]time.Time
+	// expected are the feeds whose endpoint has told of another document.
+	expected map[types.NamespacedName]bool
 	// issuers are the authorities in the accepted documents, by feed.
 	issuers map[string][]trust.Anchor
+	// lists are the revocation lists, by feed.
+	lists map[string]*listState
+
+	watcher *push.Watcher
+	// events are feeds that the watcher wants to have looked at.
+	events chan event.GenericEvent
 }
 
 // Reconcile brings one feed up to date: polls it if that is due, else checks that what the accepted document says is there.
@@ -99,13 +111,22 @@ func (r *Reconciler) step(ctx context.Context, feed *emsv1.MitigationFeed, now t
 	if feed.Spec.Polling == emsv1.Disabled {
 		return conditions.Done(emsv1.PollingDisabledReason, "polling is disabled by spec.polling; what was accepted stays"), nil
 	}
-	if r.due(feed, now) {
-		return r.poll(ctx, feed, now)
+	// Lists come first: a document is judged by them.
+	if err := r.refreshLists(ctx, feed, now); err != nil {
+		return conditions.Outcome{}, err
 	}
-	return r.restore(ctx, feed, now)
+	look := r.restore
+	if r.due(feed, now) {
+		look = r.poll
+	}
+	outcome, err := look(ctx, feed, now)
+	if err != nil {
+		return conditions.Outcome{}, err
+	}
+	return outcome, r.handOutLists(ctx, feed, now)
 }
 
-// due reports whether it is time to poll: never polled, spec changed, asked for, or the interval is over.
+// due reports whether it is time to poll: never polled, spec changed, asked for, news told of, or the interval is over.
 func (r *Reconciler) due(feed *emsv1.MitigationFeed, now time.Time) bool {
 	status := &feed.Status
 	requested := feed.Annotations[emsv1.ReconcileRequestAnnotation]
@@ -115,6 +136,9 @@ func (r *Reconciler) due(feed *emsv1.MitigationFeed, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	key := client.ObjectKeyFromObject(feed)
+	if r.expected[key] {
+		return true
+	}
 	next, known := r.nextPoll[key]
 	if !known {
 		// This manager has just started. A failing feed is tried at once, a healthy one when its interval is over.
@@ -158,17 +182,23 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.nextPoll, key)
+	delete(r.expected, key)
 	delete(r.issuers, key.Name)
+	delete(r.lists, key.Name)
+	r.watcher.Forget(key.Name)
 	measured.forget(key.Name)
 }
 
-// nextLook returns how long to wait until something has to be done without being asked: poll, or notice that the
-// feed is stale or that a certificate runs out.
+// nextLook returns how long to wait until something has to be done without being asked: poll, fetch revocation lists, or
+// notice that the feed is stale or that a certificate runs out.
 func (r *Reconciler) nextLook(feed *emsv1.MitigationFeed, now time.Time) time.Duration {
 	var look time.Time
 	if feed.Spec.Polling != emsv1.Disabled {
 		r.mu.Lock()
 		look = r.nextPoll[client.ObjectKeyFromObject(feed)]
+		if state := r.lists[feed.Name]; state != nil && !state.next.IsZero() && (look.IsZero() || state.next.Before(look)) {
+			look = state.next
+		}
 		r.mu.Unlock()
 	}
 	for _, change := range []time.Time{freshUntil(feed), anchorsUntil(feed, now)} {
@@ -200,6 +230,14 @@ func (r *Reconciler) announce(before, feed *emsv1.MitigationFeed) {
 		c := meta.FindStatusCondition(feed.Status.Conditions, emsv1.TrustAnchorsCurrentCondition)
 		r.Recorder.Eventf(feed, nil, corev1.EventTypeWarning, c.Reason, "Check", "%s", c.Message)
 	}
+	if beganToFailChecks(before.Status.Conditions, feed.Status.Conditions) {
+		c := meta.FindStatusCondition(feed.Status.Conditions, emsv1.TrustChecksPassedCondition)
+		r.Recorder.Eventf(feed, nil, corev1.EventTypeWarning, c.Reason, "Verify", "%s", c.Message)
+	}
+	if beganToMissLists(before.Status.Conditions, feed.Status.Conditions) {
+		c := meta.FindStatusCondition(feed.Status.Conditions, emsv1.RevocationListsReadCondition)
+		r.Recorder.Eventf(feed, nil, corev1.EventTypeWarning, c.Reason, "Poll", "%s", c.Message)
+	}
 	was := meta.FindStatusCondition(before.Status.Conditions, emsv1.ReadyCondition)
 	is := meta.FindStatusCondition(feed.Status.Conditions, emsv1.ReadyCondition)
 	newDocument := before.Status.Document.Digest != feed.Status.Document.Digest
@@ -222,12 +260,18 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	feedOfBundle := func(_ context.Context, o client.Object) []reconcile.Request {
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: o.GetLabels()[emsv1.FeedLabel]}}}
 	}
+	r.events = make(chan event.GenericEvent)
+	r.watcher = push.New(push.Options{Notify: r.news, Log: mgr.GetLogger().WithName("push")})
+	if err := mgr.Add(r.watcher); err != nil {
+		return fmt.Errorf("add the watcher of endpoints: %w", err)
+	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("feed").
 		For(&emsv1.MitigationFeed{}, builder.WithPredicates(
 			predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&emsv1.Mitigation{}, gather.Handler(burst, feedOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesMetadata(&emsv1.MitigationBundle{}, gather.Handler(burst, feedOfBundle)).
+		WatchesRawSource(source.Channel(r.events, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrentPolls, ReconciliationTimeout: pollTimeout}).
 		Complete(r)
 }

@@ -20,6 +20,9 @@ type measures struct {
 	anchorExpiry   *prometheus.GaugeVec
 	lastSuccess    *prometheus.GaugeVec
 	verifyFailures *prometheus.CounterVec
+	trustFindings  *prometheus.GaugeVec
+	pushConnected  *prometheus.GaugeVec
+	listFailures   *prometheus.CounterVec
 
 	mu sync.Mutex
 	// exported are the anchors that have a value, by feed.
@@ -42,9 +45,21 @@ func newMeasures(registry prometheus.Registerer) *measures {
 			Name: "ems_feed_verify_failures_total",
 			Help: "Documents of a feed that were read and refused, by the reason of the feed's Ready condition.",
 		}, []string{"feed", "reason"}),
+		trustFindings: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "ems_feed_trust_findings",
+			Help: "Findings in the accepted document of a feed by a check that is only logged. check is a field of spec.trust.levels.",
+		}, []string{"feed", "check"}),
+		pushConnected: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "ems_feed_push_connected",
+			Help: "1 while the endpoint of a feed tells at once of new documents, 0 while it does not although it is asked to.",
+		}, []string{"feed"}),
+		listFailures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "ems_feed_revocation_list_failures_total",
+			Help: "Attempts to fetch the revocation lists of a feed of which at least one failed.",
+		}, []string{"feed"}),
 		exported: map[string]map[anchorLabels]bool{},
 	}
-	registry.MustRegister(m.anchorExpiry, m.lastSuccess, m.verifyFailures)
+	registry.MustRegister(m.anchorExpiry, m.lastSuccess, m.verifyFailures, m.trustFindings, m.pushConnected, m.listFailures)
 	return m
 }
 
@@ -80,6 +95,21 @@ func (m *measures) forget(feed string) {
 	m.anchorExpiry.DeletePartialMatch(of)
 	m.lastSuccess.DeletePartialMatch(of)
 	m.verifyFailures.DeletePartialMatch(of)
+	m.trustFindings.DeletePartialMatch(of)
+	m.pushConnected.DeletePartialMatch(of)
+	m.listFailures.DeletePartialMatch(of)
+}
+
+// setPush exports how a feed stands with push. A feed that is not watched has no value.
+func (m *measures) setPush(feed string, state emsv1.PushState) {
+	switch state {
+	case emsv1.PushConnected:
+		m.pushConnected.WithLabelValues(feed).Set(1)
+	case emsv1.PushNotOffered, emsv1.PushDisconnected:
+		m.pushConnected.WithLabelValues(feed).Set(0)
+	case emsv1.PushDisabled, "":
+		m.pushConnected.DeleteLabelValues(feed)
+	}
 }
 
 // countFailure counts a document that was refused. A feed that could not be read has not been verified.

@@ -32,8 +32,17 @@ func (r *Reconciler) storeBundle(ctx context.Context, feed *emsv1.MitigationFeed
 			IssuedTime: optionalTime(d.Issued), ExpiryTime: optionalTime(d.Expires),
 		},
 	}
-	if err := r.Client.Create(ctx, bundle); err != nil && !apierrors.IsAlreadyExists(err) {
+	revoked := r.listsOf(feed)
+	if revoked != nil {
+		handed, _ := revoked.book.HandOut()
+		bundle.Spec.RevocationLists = encoded(handed)
+	}
+	err := r.Client.Create(ctx, bundle)
+	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return "", fmt.Errorf("create MitigationBundle %q: %w", bundle.Name, err)
+	}
+	if err == nil {
+		revoked.foundIn(bundle)
 	}
 	return bundle.Name, nil
 }

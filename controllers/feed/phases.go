@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/conditions"
@@ -22,6 +23,7 @@ const sequenceJumpAccepted = "SequenceJumpAccepted"
 
 // poll reads the feed and takes its document in.
 func (r *Reconciler) poll(ctx context.Context, feed *emsv1.MitigationFeed, now time.Time) (conditions.Outcome, error) {
+	expected := r.takeExpected(feed)
 	outcome, err := r.tryPoll(ctx, feed, now)
 	if f := (*failure)(nil); errors.As(err, &f) {
 		ctrl.LoggerFrom(ctx).Info("Polling failed", "reason", f.reason, "cause", f.Error())
@@ -32,6 +34,9 @@ func (r *Reconciler) poll(ctx context.Context, feed *emsv1.MitigationFeed, now t
 		feed.Status.Failures = nil
 	}
 	if err != nil {
+		if expected {
+			r.expect(client.ObjectKeyFromObject(feed))
+		}
 		return conditions.Outcome{}, err
 	}
 	feed.Status.LastHandledReconcileAt = feed.Annotations[emsv1.ReconcileRequestAnnotation]
@@ -48,7 +53,7 @@ func (r *Reconciler) tryPoll(ctx context.Context, feed *emsv1.MitigationFeed, no
 		feed.Status.LastReadTime = new(metav1.NewTime(now))
 		return r.fromBundle(ctx, feed, now)
 	}
-	document, err := verify(got.body, feed, now)
+	document, err := verify(got.body, feed, r.listsOf(feed), now)
 	if err != nil {
 		return conditions.Outcome{}, err
 	}
@@ -98,6 +103,7 @@ func (r *Reconciler) accept(ctx context.Context, feed *emsv1.MitigationFeed, d *
 		status.Document = describe(d, bundleName, now)
 	}
 	r.noteSigner(feed, d)
+	noteFindings(feed, d)
 	status.HighestSequence = max(status.HighestSequence, d.Sequence)
 	status.ETag = eTag
 	status.LastReadTime = new(metav1.NewTime(now))
@@ -137,7 +143,9 @@ func (r *Reconciler) fromBundle(ctx context.Context, feed *emsv1.MitigationFeed,
 		}
 		return conditions.Outcome{}, fmt.Errorf("get MitigationBundle: %w", err)
 	}
-	d, err := verify(bundle.Spec.Document, feed, now)
+	revoked := r.listsOf(feed)
+	revoked.foundIn(bundle)
+	d, err := verify(bundle.Spec.Document, feed, revoked, now)
 	if err != nil {
 		return conditions.Outcome{}, err
 	}
@@ -146,6 +154,7 @@ func (r *Reconciler) fromBundle(ctx context.Context, feed *emsv1.MitigationFeed,
 		return conditions.Outcome{}, err
 	}
 	r.noteSigner(feed, d)
+	noteFindings(feed, d)
 	count(feed, d, refused)
 	return acceptedOutcome(feed), nil
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/url"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -49,23 +50,13 @@ func (r *Reconciler) readConfigMap(ctx context.Context, ref emsv1.ConfigMapKeyRe
 }
 
 func readURL(ctx context.Context, feed *emsv1.MitigationFeed) (*answer, error) {
-	request := fetch.Request{URL: feed.Spec.URL, Limits: fetch.Limits{Total: feed.Spec.Timeout()}}
+	request, err := request(feed)
+	if err != nil {
+		return nil, err
+	}
 	if !specChanged(feed) {
 		// After a change of the spec the document is judged anew, so it has to come along.
 		request.ETag = feed.Status.ETag
-	}
-	if feed.Spec.ProxyURL != "" {
-		proxy, err := url.Parse(feed.Spec.ProxyURL)
-		if err != nil {
-			return nil, failed(emsv1.InvalidSpecReason, fmt.Errorf("spec.proxyURL: %w", err))
-		}
-		request.Proxy = proxy
-	}
-	if feed.Spec.CABundle != "" {
-		request.RootCAs = x509.NewCertPool()
-		if !request.RootCAs.AppendCertsFromPEM([]byte(feed.Spec.CABundle)) {
-			return nil, failed(emsv1.InvalidSpecReason, fmt.Errorf("spec.caBundle: holds no certificate in PEM"))
-		}
 	}
 	response, err := fetch.Get(ctx, request)
 	if ctx.Err() != nil {
@@ -75,4 +66,35 @@ func readURL(ctx context.Context, feed *emsv1.MitigationFeed) (*answer, error) {
 		return nil, failed(fetchReason(err), err)
 	}
 	return &answer{body: response.Body, eTag: response.ETag, notModified: response.NotModified}, nil
+}
+
+// request is how the feed's endpoint is asked, unconditionally. Errors are *failure.
+func request(feed *emsv1.MitigationFeed) (fetch.Request, error) {
+	request := fetch.Request{URL: feed.Spec.URL, Limits: limits(&feed.Spec)}
+	if feed.Spec.ProxyURL != "" {
+		proxy, err := url.Parse(feed.Spec.ProxyURL)
+		if err != nil {
+			return request, failed(emsv1.InvalidSpecReason, fmt.Errorf("spec.proxyURL: %w", err))
+		}
+		request.Proxy = proxy
+	}
+	if feed.Spec.CABundle != "" {
+		request.RootCAs = x509.NewCertPool()
+		if !request.RootCAs.AppendCertsFromPEM([]byte(feed.Spec.CABundle)) {
+			return request, failed(emsv1.InvalidSpecReason, fmt.Errorf("spec.caBundle: holds no certificate in PEM"))
+		}
+	}
+	return request, nil
+}
+
+// limits are those of the spec; what it leaves out has the defaults of package fetch.
+func limits(spec *emsv1.MitigationFeedSpec) fetch.Limits {
+	connect := time.Duration(spec.Limits.ConnectTimeoutSeconds) * time.Second
+	return fetch.Limits{
+		Dial: connect, TLS: connect,
+		Headers: time.Duration(spec.Limits.HeaderTimeoutSeconds) * time.Second,
+		Total:   spec.Timeout(),
+		Bytes:   int64(spec.Limits.MaxBytes),
+		Rate:    int64(spec.Limits.MinimumBytesPerSecond),
+	}
 }

@@ -23,7 +23,10 @@ func (r *Reconciler) finish(feed *emsv1.MitigationFeed, outcome conditions.Outco
 	if fresh := freshness(feed, now); fresh != nil {
 		meta.SetStatusCondition(&status.Conditions, *fresh)
 	}
+	r.setListsCondition(feed)
 	meta.SetStatusCondition(&status.Conditions, trustAnchors(feed, now))
+	keepFindings(feed)
+	status.Push = r.follow(feed)
 	r.measure(feed)
 }
 

@@ -1,6 +1,8 @@
 package rollout
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
@@ -57,10 +59,31 @@ func exceptions(list []emsv1.Exception) []policy.Exception {
 	return out
 }
 
+// maxRevocation is the limit of the API for spec.revocation. Trust files know no more feeds either.
+const maxRevocation = 64
+
+// revocation says which revocation lists the servers of a plan shall know: those of the feeds that its mitigations come from.
+func revocation(entries []rollout.Entry, feeds []emsv1.MitigationFeed) []emsv1.PlanRevocation {
+	named := map[string]bool{}
+	for _, e := range entries {
+		named[e.FeedName] = true
+	}
+	var list []emsv1.PlanRevocation
+	for i := range feeds {
+		lists := &feeds[i].Status.Revocation
+		if !named[feeds[i].Name] || lists.BundleName == "" || lists.Digest == "" {
+			continue
+		}
+		list = append(list, emsv1.PlanRevocation{FeedName: feeds[i].Name, BundleName: lists.BundleName, Digest: lists.Digest})
+	}
+	slices.SortFunc(list, func(a, b emsv1.PlanRevocation) int { return strings.Compare(a.FeedName, b.FeedName) })
+	return list[:min(len(list), maxRevocation)]
+}
+
 // render turns a plan into the spec of its object.
-func render(pool *emsv1.PoolMitigationConfig, configurations []emsv1.MitigationConfiguration, plan rollout.Plan) emsv1.MitigationPlanSpec {
+func render(pool *emsv1.PoolMitigationConfig, configurations []emsv1.MitigationConfiguration, feeds []emsv1.MitigationFeed, plan rollout.Plan) emsv1.MitigationPlanSpec {
 	spec := emsv1.MitigationPlanSpec{
-		Mode: pool.Spec.GetMode(),
+		Mode: pool.Spec.GetMode(), Revocation: revocation(plan.Entries, feeds),
 		Sources: []emsv1.PlanSource{{
 			Kind: "PoolMitigationConfig", Name: pool.Name, Generation: new(pool.Generation),
 		}},

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -26,7 +27,7 @@ import (
 // burst is how long changes of Mitigations are gathered before plans are rendered again.
 const burst = 500 * time.Millisecond
 
-// +kubebuilder:rbac:groups=ems.mitigation.dev,resources=poolmitigationconfigs;mitigationconfigurations;mitigations,verbs=get;list;watch
+// +kubebuilder:rbac:groups=ems.mitigation.dev,resources=poolmitigationconfigs;mitigationconfigurations;mitigations;mitigationfeeds,verbs=get;list;watch
 // +kubebuilder:rbac:groups=ems.mitigation.dev,resources=poolmitigationconfigs/finalizers,verbs=update
 // +kubebuilder:rbac:groups=ems.mitigation.dev,resources=mitigationplans,verbs=get;list;watch;create;update
 
@@ -53,6 +54,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.List(ctx, &mitigations); err != nil {
 		return ctrl.Result{}, fmt.Errorf("list Mitigations: %w", err)
 	}
+	var feeds emsv1.MitigationFeedList
+	if err := r.Client.List(ctx, &feeds); err != nil {
+		return ctrl.Result{}, fmt.Errorf("list MitigationFeeds: %w", err)
+	}
 	configurations, err := scope.For(pool, all.Items)
 	if err != nil {
 		// The plan stays as it is. A change of the configuration brings the pool back here.
@@ -61,7 +66,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 	now := r.Clock.Now()
 	plan := rollout.Make(input(pool, configurations, mitigations.Items, now))
-	if err := r.write(ctx, pool, render(pool, configurations, plan)); err != nil {
+	if err := r.write(ctx, pool, render(pool, configurations, feeds.Items, plan)); err != nil {
 		return ctrl.Result{}, err
 	}
 	if plan.Next.IsZero() {
@@ -102,7 +107,28 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&emsv1.Mitigation{}, gather.Handler(burst, r.allPools),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&emsv1.MitigationFeed{}, gather.Handler(burst, r.allPools), builder.WithPredicates(revocationChanged())).
 		Complete(r)
+}
+
+// revocationChanged lets a feed through only when other revocation lists shall reach the servers. Everything else that plans take from a
+// feed comes with its Mitigations, and the status of a feed changes with every poll.
+func revocationChanged() predicate.Predicate {
+	handsOut := func(object client.Object) bool {
+		feed, ok := object.(*emsv1.MitigationFeed)
+		return ok && feed.Status.Revocation.Digest != ""
+	}
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return handsOut(e.Object) },
+		DeleteFunc: func(e event.DeleteEvent) bool { return handsOut(e.Object) },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, ok := e.ObjectOld.(*emsv1.MitigationFeed)
+			after, isFeed := e.ObjectNew.(*emsv1.MitigationFeed)
+			return ok && isFeed && (before.Status.Revocation.Digest != after.Status.Revocation.Digest ||
+				before.Status.Revocation.BundleName != after.Status.Revocation.BundleName)
+		},
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
 }
 
 func (r *Reconciler) allPools(ctx context.Context, _ client.Object) []reconcile.Request {

@@ -142,6 +142,49 @@ var _ = Describe("The rollout controller", func() {
 		}).Should(Succeed())
 	})
 
+	It("tells the servers which revocation lists there are, for the feeds of the plan and on change only", func(ctx SpecContext) {
+		Eventually(wants(ctx)).Should(HaveLen(2))
+		lists := func(digit, bundle string) emsv1.RevocationStatus {
+			return emsv1.RevocationStatus{BundleName: bundle, Digest: strings.Repeat(digit, 64)}
+		}
+		plan := &emsv1.MitigationPlan{}
+		handedOut := func(g Gomega) {
+			g.Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(pool), plan)).To(Succeed())
+			g.Expect(plan.Spec.Revocation).To(Equal([]emsv1.PlanRevocation{
+				{FeedName: "exchange", BundleName: "exchange-0123456789ab", Digest: strings.Repeat("a", 64)},
+			}))
+		}
+		feed, other := makeFeed("exchange"), makeFeed("sharepoint")
+		create(ctx, feed)
+		create(ctx, other)
+		setStatus(ctx, other, func() { other.Status.Revocation = lists("c", "sharepoint-0123456789ab") })
+		setStatus(ctx, feed, func() { feed.Status.Revocation = lists("a", "exchange-0123456789ab") })
+		Eventually(handedOut).Should(Succeed())
+
+		By("reading the feed again without news")
+		version := plan.ResourceVersion
+		setStatus(ctx, feed, func() { feed.Status.LastReadTime = new(metav1.Now()) })
+		Consistently(func(g Gomega) {
+			g.Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(pool), plan)).To(Succeed())
+			g.Expect(plan.ResourceVersion).To(Equal(version))
+		}).WithTimeout(2 * time.Second).Should(Succeed())
+
+		By("bringing a newer list")
+		setStatus(ctx, feed, func() { feed.Status.Revocation = lists("b", "exchange-0123456789ab") })
+		Eventually(func(g Gomega) {
+			g.Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(pool), plan)).To(Succeed())
+			g.Expect(plan.Spec.Revocation).To(HaveLen(1))
+			g.Expect(plan.Spec.Revocation[0].Digest).To(Equal(strings.Repeat("b", 64)))
+		}).Should(Succeed())
+
+		By("deleting the feed")
+		Expect(env.Client.Delete(ctx, feed)).To(Succeed())
+		Eventually(func(g Gomega) {
+			g.Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(pool), plan)).To(Succeed())
+			g.Expect(plan.Spec.Revocation).To(BeEmpty())
+		}).Should(Succeed())
+	})
+
 	It("repairs a plan that somebody changed, and writes nothing when nothing changed", func(ctx SpecContext) {
 		Eventually(wants(ctx)).Should(HaveLen(2))
 		plan := &emsv1.MitigationPlan{}
@@ -166,6 +209,27 @@ func create(ctx context.Context, object client.Object) {
 	DeferCleanup(func(ctx SpecContext) {
 		Expect(client.IgnoreNotFound(env.Client.Delete(ctx, object))).To(Succeed())
 	})
+}
+
+func makeFeed(name string) *emsv1.MitigationFeed {
+	return &emsv1.MitigationFeed{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: emsv1.MitigationFeedSpec{
+			URL: "https://ocs.contoso.com/" + name, Product: emsv1.Product("ExchangeServer"),
+			Trust: emsv1.TrustPolicy{Roots: "-----BEGIN CERTIFICATE-----"},
+		},
+	}
+}
+
+func setStatus(ctx context.Context, object client.Object, change func()) {
+	GinkgoHelper()
+	Eventually(func() error {
+		if err := env.Client.Get(ctx, client.ObjectKeyFromObject(object), object); err != nil {
+			return err
+		}
+		change()
+		return env.Client.Status().Update(ctx, object)
+	}).Should(Succeed())
 }
 
 func update(ctx context.Context, object client.Object, change func()) {

@@ -3,7 +3,7 @@ package main
 // mutants returns all mutants, in the order in which the steps are taken.
 func mutants() []mutant {
 	var all []mutant
-	for _, table := range [][]mutant{prescanMutants, namespaceMutants, shapeMutants, algorithmMutants, certificateMutants, verifyMutants, revocationMutants, tokenMutants, authorityMutants} {
+	for _, table := range [][]mutant{prescanMutants, namespaceMutants, shapeMutants, algorithmMutants, certificateMutants, levelMutants, verifyMutants, canonicalMutants, revocationMutants, tokenMutants, authorityMutants} {
 		all = append(all, table...)
 	}
 	return all
@@ -17,7 +17,10 @@ const (
 	certificateFile = "internal/xmlsig/certificates.go"
 	verifyFile      = "internal/xmlsig/verify.go"
 	canonicalFile   = "internal/xmlsig/canonical.go"
+	c14nFile        = "internal/xmlsig/c14n/c14n.go"
+	escapeFile      = "internal/xmlsig/c14n/escape.go"
 	revocationFile  = "internal/xmlsig/revocation.go"
+	levelFile       = "internal/xmlsig/levels.go"
 	keycheckFile    = "internal/xmlsig/keycheck/keycheck.go"
 	berFile         = "internal/timestamp/ber.go"
 	cmsFile         = "internal/timestamp/cms.go"
@@ -39,7 +42,8 @@ var prescanMutants = []mutant{
 		{canonicalFile, "tree.ReadSettings.MaxDepth = MaxDepth + 1", "tree.ReadSettings.MaxDepth = 1 << 30"},
 	}},
 	never("pre-scan: number of elements", prescanFile, "s.elements > MaxElements"),
-	never("pre-scan: number of attributes", prescanFile, "len(t.Attr) > MaxAttributes"),
+	never("pre-scan: number of attributes of an element", attributesFile, "count > MaxAttributes"),
+	never("pre-scan: number of attributes of the document", prescanFile, "s.attributesSeen > MaxDocumentAttributes"),
 	never("pre-scan: end tag of another element", prescanFile, "open.name != t.Name"),
 	never("pre-scan: elements that are never closed", prescanFile, "len(s.stack) > 0"),
 	swap("pre-scan: no root", prescanFile, "if !s.rootSeen {\n\t\treturn nil", "if false {\n\t\treturn nil"),
@@ -49,8 +53,8 @@ var prescanMutants = []mutant{
 		{shapeFile, "if len(found) != 1 {", "if len(found) == 0 {"},
 	}},
 	never("pre-scan: size of the canonical form", prescanFile, "s.result.canonicalBytes > MaxCanonicalBytes"),
+	swap("pre-scan: repeated namespaces in the estimate of the canonical form", prescanFile, "s.rendered[:open.rendered]", "s.rendered[:max(open.rendered, len(s.rendered))]"),
 	swap("pre-scan: escapes in the estimate of the canonical form", prescanFile, "return s.grow(escapedText(t))", "return s.grow(len(t))"),
-	never("pre-scan: xmlns=\"\" that canonicalisers disagree about", prescanFile, `prefix == "" && uri == "" && declared && !isRendered && s.shadowsDefault()`),
 }
 
 var namespaceMutants = []mutant{
@@ -63,9 +67,8 @@ var namespaceMutants = []mutant{
 	swap("names: qualified names", attributesFile, `strings.Contains(name.Local, ":"), strings.Contains(name.Space, ":"), !unicode.IsLetter(first) && first != '_'`, `false && strings.Contains(name.Local, ":"), false && !unicode.IsLetter(first)`),
 	never("names: the prefix xmlns", attributesFile, "name.Space == prefixXMLNS"),
 	never("names: undeclared prefixes", attributesFile, `!ok && name.Space != ""`),
-	never("attributes: of two namespaces on one element", attributesFile, `foreign != "" && foreign != uri`),
-	never("attributes: repeated", attributesFile, "slices.Contains(expanded, name)"),
-	swap("attributes: repeated by two prefixes of one namespace", attributesFile, "foreign, name.Space = uri, uri", "foreign = uri"),
+	never("attributes: repeated", attributesFile, "slices.Contains(s.expanded, name)"),
+	swap("attributes: repeated by two prefixes of one namespace", attributesFile, "name.Space = uri", "_ = uri"),
 	never("attributes: white space between them", attributesFile, "blanks == 0"),
 	swap("attributes: white space within a value is a blank", attributesFile, `if !bytes.ContainsAny(value, "\t\r\n") {`, "if true {"),
 }
@@ -134,8 +137,8 @@ var certificateMutants = []mutant{
 	never("certificates: curve of the signer", certificateFile, "ok && key.Curve != elliptic.P256()"),
 	never("certificates: key usage", certificateFile, "leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 && hasExtension(leaf, oidKeyUsage)"),
 	never("certificates: anyExtendedKeyUsage", certificateFile, "has(oidAnyExtKeyUsage)"),
-	swap("certificates: codeSigning said explicitly", certificateFile, "append([]asn1.ObjectIdentifier{oidCodeSigning}, policy.ExtendedKeyUsages...)", "policy.ExtendedKeyUsages"),
-	swap("certificates: extended key usages of the policy", certificateFile, "append([]asn1.ObjectIdentifier{oidCodeSigning}, policy.ExtendedKeyUsages...)", "[]asn1.ObjectIdentifier{oidCodeSigning}"),
+	never("certificates: codeSigning said explicitly", certificateFile, "!has(oidCodeSigning)"),
+	swap("certificates: extended key usages of the policy", certificateFile, "if has(oid) {", "if true {"),
 	swap("certificates: organisation", certificateFile, `{"organization", policy.Organization, oidOrganization}, `, ""),
 	swap("certificates: common name", certificateFile, `, {"common name", policy.CommonName, oidCommonName}`, ""),
 	swap("certificates: a second name of one kind", certificateFile, "len(got) != 1 || got[0] != want.value", "!slices.Contains(got, want.value)"),
@@ -147,6 +150,26 @@ var certificateMutants = []mutant{
 	swap("KeyValue: compared at all", verifyFile, "return signed, judgeKeyValue(s, leaf)", "return signed, nil"),
 	swap("KeyValue: modulus", certificateFile, "key.N.Cmp(s.modulus) != 0 || ", ""),
 	swap("KeyValue: exponent", certificateFile, " || s.exponent.Int64() != int64(key.E)", ""),
+}
+
+var levelMutants = []mutant{
+	swap("levels: Enforce", levelFile, "if level != LevelLog {", "if false {"),
+	swap("levels: a word that is neither", levelFile, "if level != LevelLog {", "if level == LevelEnforce || level == \"\" {"),
+	swap("levels: no word", levelFile, "if level != LevelLog {", "if level == LevelEnforce {"),
+	swap("levels: Log", levelFile, "if level != LevelLog {", "if true {"),
+	swap("levels: findings are kept", levelFile, "s.Findings = append(s.Findings, Finding{", "_ = append(s.Findings, Finding{"),
+	swap("levels: findings of all checks are kept", levelFile, "append(s.Findings, Finding{", "append([]Finding(nil), Finding{"),
+	swap("levels: of extended key usages", certificateFile, "policy.Levels.ExtendedKeyUsages", "policy.Levels.Subject"),
+	swap("levels: of the subject", certificateFile, "policy.Levels.Subject", "policy.Levels.IssuerPins"),
+	swap("levels: of issuer pins", certificateFile, "policy.Levels.IssuerPins", "policy.Levels.Revocation"),
+	swap("levels: of the revocation of the signer", verifyFile, "policy.Levels.Revocation, refusal); err != nil {\n\t\t\treturn nil, err", "policy.Levels.IssuerPins, refusal); err != nil {\n\t\t\treturn nil, err"),
+	swap("levels: of the revocation of the authority", verifyFile, "policy.Levels.Revocation, refusal); err != nil {\n\t\t\treturn \"\", err", "LevelLog, refusal); err != nil {\n\t\t\treturn \"\", err"),
+	swap("levels: codeSigning has none", certificateFile, "return refuseUsage(leaf, oidCodeSigning)", "return s.weigh(CheckExtendedKeyUsages, policy.Levels.ExtendedKeyUsages, refuseUsage(leaf, oidCodeSigning))"),
+	swap("levels: anyExtendedKeyUsage has none", certificateFile, "return refuse(ClassCertificate, describe(leaf), \"extended key usage anyExtendedKeyUsage\")", "return s.weigh(CheckExtendedKeyUsages, policy.Levels.ExtendedKeyUsages, refuse(ClassCertificate, describe(leaf), \"any\"))"),
+	swap("levels: the chain has none", certificateFile, "return nil, &Error{Class: ClassUntrusted, Subject: describe(leaf), Reason: \"no valid chain to a configured root\", Err: stableCause(err)}",
+		"return []*x509.Certificate{leaf, leaf}, s.weigh(CheckIssuerPins, policy.Levels.IssuerPins, refuse(ClassUntrusted, describe(leaf), \"%v\", err))"),
+	swap("levels: a logged subject ends the check of it", certificateFile, "policy.Levels.Subject, refusal); err != nil {\n\t\t\t\treturn err\n\t\t\t}", "policy.Levels.Subject, refusal); err != nil || true {\n\t\t\t\treturn err\n\t\t\t}"),
+	swap("levels: a logged revocation ends the verification", verifyFile, "policy.Levels.Revocation, refusal); err != nil {\n\t\t\treturn nil, err\n\t\t}", "policy.Levels.Revocation, refusal); err != nil {\n\t\t\treturn nil, err\n\t\t}\n\t\tbreak"),
 }
 
 var verifyMutants = []mutant{
@@ -163,13 +186,56 @@ var verifyMutants = []mutant{
 	swap("SignedInfo: RSA signature", verifyFile, "if err := rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], s.value); err != nil {", "if err := rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], s.value); key == nil && err != nil {"),
 	never("SignedInfo: ECDSA signature", verifyFile, "!ecdsa.Verify(key, digest[:], r, v)"),
 	swap("SignedInfo: length of an ECDSA value", verifyFile, "if len(s.value) != 64 {", "if len(s.value) < 64 {"),
-	swap("SignedInfo: xml: attributes of ancestors", canonicalFile, "inherited := a.Space == prefixXML && method == InclusiveC14N", "inherited := false"),
-	swap("SignedInfo: namespaces of ancestors", canonicalFile, "declares := a.Space == prefixXMLNS || key == prefixXMLNS", "declares := key == prefixXMLNS"),
 	never("content: digest", verifyFile, "!bytes.Equal(h.Sum(nil), s.digestValue)"),
 	swap("content: the canonical bytes only are returned", verifyFile, "signed.Digest = sha256.Sum256(signed.Canonical)", "signed.Digest, signed.Canonical = sha256.Sum256(signed.Canonical), document"),
 	swap("content: the digest is that of the canonical bytes", verifyFile, "signed.Digest = sha256.Sum256(signed.Canonical)", "signed.Digest = sha256.Sum256(document)"),
-	swap("content: redundant xmlns=\"\"", canonicalFile, `dropEmptyDefaults(root, "")`, ""),
 	swap("content: canonicalisation that the document asks for", canonicalFile, "if method == ExclusiveC14N {", "if method != \"\" {"),
+}
+
+// canonicalMutants are canonicalisers that are wrong about one rule. A wrong form is mostly a document that is refused for no
+// reason; where two contents have one form, it is a forgery.
+var canonicalMutants = []mutant{
+	swap("C14N: less the Signature", c14nFile, "if t == w.except {", "if false {"),
+	swap("C14N: nothing less but the Signature", c14nFile, "if t == w.except {", "if w.except != nil && t.Tag == w.except.Tag {"),
+	never("C14N: the Signature is a child of the root", canonicalFile, "signature != nil && signature.Parent() != root"),
+	swap("C14N: namespaces of ancestors", c14nFile, "if err := w.declare(ancestor); err != nil {", "if err := error(nil); ancestor == nil && err != nil {"),
+	swap("C14N: the nearest ancestor's namespaces", c14nFile, "for _, ancestor := range slices.Backward(ancestors) {", "for _, ancestor := range ancestors {"),
+	never("C14N: xml: attributes of ancestors", c14nFile, "a.Space == prefixXML && !hasXML(apex.Attr, a.Key) && !hasXML(w.inherited, a.Key)"),
+	swap("C14N: xml: attributes of its own", c14nFile, "!hasXML(apex.Attr, a.Key) && ", ""),
+	swap("C14N: the nearest ancestor's xml: attributes", c14nFile, " && !hasXML(w.inherited, a.Key)", ""),
+	swap("C14N: xml: attributes are not for the exclusive form", c14nFile, "if w.method != Inclusive {", "if false {"),
+	swap("C14N: xml: attributes of ancestors once", c14nFile, "\tw.inherited = nil\n", ""),
+	never("C14N: prefixes declared empty", c14nFile, `prefix != "" && a.Value == ""`),
+	never("C14N: undeclared prefixes", c14nFile, `prefix != "" && !ok`),
+	swap("C14N: the end of a namespace's scope", c14nFile, "w.scope, w.rendered = w.scope[:scope], w.rendered[:rendered]", "w.scope, w.rendered = w.scope[:max(scope, len(w.scope))], w.rendered[:rendered]"),
+	swap("C14N: the end of what stands in the output", c14nFile, "w.scope, w.rendered = w.scope[:scope], w.rendered[:rendered]", "w.scope, w.rendered = w.scope[:scope], w.rendered[:max(rendered, len(w.rendered))]"),
+	swap("C14N: the nearest namespace", c14nFile, "range slices.Backward(b)", "range slices.All(b)"),
+	swap("C14N: the method", c14nFile, "if w.method == Exclusive {", "if w.method != Exclusive {"),
+	swap("C14N: an unknown method", c14nFile, "if method != Exclusive && method != Inclusive {", "if false {"),
+	swap("C14N: all namespaces in scope, for the apex", c14nFile, "w.element(apex, 0)", "w.element(apex, len(w.scope))"),
+	swap("C14N: order of attributes by namespace", c14nFile, "cmp.Or(cmp.Compare(a.uri, b.uri), cmp.Compare(a.local, b.local))", "cmp.Compare(a.local, b.local)"),
+	swap("C14N: order of attributes by name", c14nFile, "cmp.Or(cmp.Compare(a.uri, b.uri), cmp.Compare(a.local, b.local))", "cmp.Compare(a.uri, b.uri)"),
+	swap("C14N: order of attributes, by namespace and not by prefix", c14nFile, "cmp.Compare(a.uri, b.uri)", "cmp.Compare(a.prefix, b.prefix)"),
+	swap("C14N: order of namespaces", c14nFile, "return cmp.Compare(a.prefix, b.prefix) })", "return cmp.Compare(a.uri, b.uri) })"),
+	swap("C14N: attributes without prefix have no namespace", c14nFile, `if a.Space != "" { // without`, `if true { // without`),
+	swap("C14N: attributes without prefix do not use the default namespace", c14nFile, `if a.prefix != "" {`, `if true {`),
+	swap("C14N: the namespace of the element", c14nFile, "w.render(binding{e.Space, uri})", "_ = uri"),
+	swap("C14N: the namespaces of attributes", c14nFile, "w.render(binding{a.prefix, a.uri})", "_ = a.uri"),
+	swap("C14N: xml is not declared", c14nFile, "if name.prefix == prefixXML {", "if false {"),
+	never("C14N: a namespace that stands in the output already", c14nFile, "uri == name.uri"),
+	swap("C14N: a namespace that stands in the output as another", c14nFile, "uri == name.uri", `uri != ""`),
+	swap("C14N: processing instructions", c14nFile, `return fmt.Errorf("processing instruction: %q: not part of the profile", t.Target)`, "return nil"),
+	swap("C14N: document types", c14nFile, `return fmt.Errorf("document type: %T: not part of the profile", token)`, "return nil"),
+	swap("C14N: & in text", escapeFile, "for i := range len(data) {\n\t\tvar replacement string\n\t\tswitch data[i] {\n\t\tcase '&':", "for i := range len(data) {\n\t\tvar replacement string\n\t\tswitch data[i] {\n\t\tcase 0:"),
+	swap("C14N: < in text", escapeFile, "case '<':\n\t\t\treplacement = \"&lt;\"\n\t\tcase '>'", "case 0:\n\t\t\treplacement = \"&lt;\"\n\t\tcase '>'"),
+	swap("C14N: > in text", escapeFile, "case '>':", "case 0:"),
+	swap("C14N: carriage returns in text", escapeFile, "case '\\r':\n\t\t\treplacement = \"&#xD;\"\n\t\tdefault:\n\t\t\tcontinue\n\t\t}\n\t\tw.out = append(append(w.out, data", "default:\n\t\t\tcontinue\n\t\t}\n\t\tw.out = append(append(w.out, data"),
+	swap("C14N: & in attributes", escapeFile, "switch value[i] {\n\t\tcase '&':", "switch value[i] {\n\t\tcase 0:"),
+	swap("C14N: < in attributes", escapeFile, "case '<':\n\t\t\treplacement = \"&lt;\"\n\t\tcase '\"'", "case 0:\n\t\t\treplacement = \"&lt;\"\n\t\tcase '\"'"),
+	swap("C14N: quotation marks in attributes", escapeFile, "case '\"':", "case 0:"),
+	swap("C14N: tabs in attributes", escapeFile, "case '\\t':", "case 0:"),
+	swap("C14N: line feeds in attributes", escapeFile, "case '\\n':", "case 0:"),
+	swap("C14N: carriage returns in attributes", escapeFile, "case '\\r':\n\t\t\treplacement = \"&#xD;\"\n\t\tdefault:\n\t\t\tcontinue\n\t\t}\n\t\tw.out = append(append(w.out, value", "default:\n\t\t\tcontinue\n\t\t}\n\t\tw.out = append(append(w.out, value"),
 }
 
 var revocationMutants = []mutant{

@@ -58,6 +58,8 @@ func remedy(kind trust.Kind) string {
 		return "put the root of the current time-stamping authority beside it and keep this one for older documents"
 	case trust.KindRevocationList:
 		return "replace it with the newest list of its issuer"
+	case trust.KindFetchedList:
+		return "the next list of its issuer is overdue: look at spec.trust.revocation.urls and status.revocation of the feed"
 	case trust.KindIssuer, trust.KindSigner:
 		return "ask the publisher for a document with a newer signer or a counter-signature"
 	case trust.KindRoot:

@@ -77,6 +77,9 @@ func classify(parent, ctx context.Context, err error) *Error {
 	if own, ok := errors.AsType[*Error](err); ok {
 		return own
 	}
+	if own, ok := errors.AsType[*Error](context.Cause(ctx)); ok {
+		return own
+	}
 	var netError net.Error
 	switch {
 	case errors.Is(parent.Err(), context.Canceled):

@@ -26,6 +26,11 @@ const (
 	DefaultTotalTimeout = 60 * time.Second
 	// DefaultMaxBytes bounds the body: the largest document that the format allows.
 	DefaultMaxBytes = 1 << 20
+	// DefaultMinRate is the lowest average rate of the body, in bytes a second. The slowest lines that anybody still runs
+	// (ISDN, GPRS) bring several times that, and a document of the usual 6 KiB takes as long as the grace period.
+	DefaultMinRate = 512
+	// DefaultRateGrace is how long the body may take whatever its rate, for lines that start slowly.
+	DefaultRateGrace = 10 * time.Second
 )
 
 const (
@@ -54,6 +59,11 @@ type Limits struct {
 	Total time.Duration
 	// Bytes bounds the body.
 	Bytes int64
+	// Rate is the lowest average rate, in bytes a second from the answer's headers on. A host that sends a byte now and then
+	// is cut after the grace period and need not be waited for until Total.
+	Rate int64
+	// RateGrace is how long the body may take whatever its rate.
+	RateGrace time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
@@ -62,6 +72,8 @@ func (l Limits) withDefaults() Limits {
 	orDefault(&l.Headers, DefaultHeaderTimeout)
 	orDefault(&l.Total, DefaultTotalTimeout)
 	orDefault(&l.Bytes, DefaultMaxBytes)
+	orDefault(&l.Rate, DefaultMinRate)
+	orDefault(&l.RateGrace, DefaultRateGrace)
 	return l
 }
 
@@ -81,6 +93,10 @@ type Request struct {
 	Proxy *url.URL
 	// RootCAs are the roots for TLS to the host and the proxy; nil for the system's.
 	RootCAs *x509.CertPool
+	// Wait asks the host to hold the request until the document changes, for this long at most (long polling: the
+	// preference "wait" of RFC 7240). Limits.Headers and Limits.Total are longer by it. It goes with ETag, in whole seconds up
+	// to MaxWait; zero to be answered at once. A host that does not know it answers at once.
+	Wait time.Duration
 	// Limits bounds the cost.
 	Limits Limits
 }
@@ -93,6 +109,8 @@ type Response struct {
 	ETag string
 	// NotModified says that the document is still the one of the Request's ETag.
 	NotModified bool
+	// Waits says that the host honoured the Request's Wait. It may have waited for less.
+	Waits bool
 	// Took is the time from the start to the last byte.
 	Took time.Duration
 	// FinalURL is the address that answered, without user information and query.
@@ -111,8 +129,12 @@ func Get(ctx context.Context, request Request) (*Response, error) {
 		return nil, err.withURL(target)
 	}
 	limits := request.Limits.withDefaults()
-	limited, cancel := context.WithTimeout(ctx, limits.Total)
-	defer cancel()
+	_, wait := preferWait(request)
+	limits.Headers, limits.Total = limits.Headers+wait, limits.Total+wait
+	timed, release := context.WithTimeout(ctx, limits.Total)
+	defer release()
+	limited, cancel := context.WithCancelCause(timed)
+	defer cancel(nil)
 
 	transport := newTransport(request, limits)
 	defer transport.CloseIdleConnections()
@@ -122,7 +144,7 @@ func Get(ctx context.Context, request Request) (*Response, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	for redirects := 0; ; redirects++ {
-		response, next, err := visit(limited, client, target, request.ETag, redirects, limits)
+		response, next, err := visit(limited, cancel, client, target, request, redirects, limits)
 		switch {
 		case err != nil:
 			return nil, classify(ctx, limited, err).withURL(target)
@@ -135,9 +157,9 @@ func Get(ctx context.Context, request Request) (*Response, error) {
 	}
 }
 
-// visit requests one address and returns the document or where the host redirects to.
-func visit(ctx context.Context, client *http.Client, target *url.URL, etag string, redirects int, limits Limits) (*Response, *url.URL, error) {
-	request, err := newRequest(ctx, target, etag)
+// visit requests one address and returns the document or where the host redirects to. cancel ends the request with a cause.
+func visit(ctx context.Context, cancel context.CancelCauseFunc, client *http.Client, target *url.URL, wanted Request, redirects int, limits Limits) (*Response, *url.URL, error) {
+	request, err := newRequest(ctx, target, wanted)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -151,8 +173,14 @@ func visit(ctx context.Context, client *http.Client, target *url.URL, etag strin
 		next, err := redirectTarget(answer.StatusCode, answer.Header.Get("Location"), target, redirects)
 		return nil, next, err
 	}
-	response, err := read(answer, etag, limits)
-	return response, nil, err
+	body := newPacedReader(answer.Body, limits.Rate, limits.RateGrace, cancel)
+	defer body.stop()
+	response, err := read(answer, body, wanted.ETag, limits)
+	if err != nil {
+		return nil, nil, err
+	}
+	response.Waits = request.Header.Get("Prefer") != "" && appliedWait(answer.Header.Values("Preference-Applied"))
+	return response, nil, nil
 }
 
 func newTransport(request Request, limits Limits) *http.Transport {
@@ -178,7 +206,7 @@ func newTransport(request Request, limits Limits) *http.Transport {
 	return transport
 }
 
-func newRequest(ctx context.Context, target *url.URL, etag string) (*http.Request, error) {
+func newRequest(ctx context.Context, target *url.URL, wanted Request) (*http.Request, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
 		return nil, &Error{Class: InvalidURL, Reason: "no request can be made for the URL"}
@@ -186,14 +214,17 @@ func newRequest(ctx context.Context, target *url.URL, etag string) (*http.Reques
 	request.Header.Set("Accept", "application/xml, text/xml;q=0.9, */*;q=0.1")
 	request.Header.Set("Accept-Encoding", "identity")
 	request.Header.Set("User-Agent", "ems-feed/1")
-	if isETag(etag) {
-		request.Header.Set("If-None-Match", etag)
+	if isETag(wanted.ETag) {
+		request.Header.Set("If-None-Match", wanted.ETag)
+	}
+	if preference, _ := preferWait(wanted); preference != "" {
+		request.Header.Set("Prefer", preference)
 	}
 	return request, nil
 }
 
 // read judges an answer that is no redirect, and reads its body.
-func read(answer *http.Response, etag string, limits Limits) (*Response, error) {
+func read(answer *http.Response, content io.Reader, etag string, limits Limits) (*Response, error) {
 	response := &Response{}
 	if tag := answer.Header.Get("ETag"); isETag(tag) {
 		response.ETag = tag
@@ -220,7 +251,7 @@ func read(answer *http.Response, etag string, limits Limits) (*Response, error) 
 	if answer.ContentLength > limits.Bytes {
 		return nil, tooLarge
 	}
-	body, err := io.ReadAll(io.LimitReader(answer.Body, limits.Bytes+1))
+	body, err := io.ReadAll(io.LimitReader(content, limits.Bytes+1))
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func parseAction(node *xmltree.Node, canonical []byte, defaultID, where string) 
 	if value == nil {
 		return a, refuse(ReasonMissingContent, "%s: no Value", where)
 	}
-	return a, a.parseValue(value, canonical, where+": Value")
+	return a, at(value, a.parseValue(value, canonical, where+": Value"))
 }
 
 func (a *Action) parseTarget(node *xmltree.Node, where string) error {
@@ -138,7 +138,7 @@ func (a *Action) parseValue(node *xmltree.Node, canonical []byte, where string) 
 		return refuse(ReasonMissingContent, "%s: no <rewrite> element", where)
 	}
 	if err := checkRewrite(rewrite, a.Scope); err != nil {
-		return refuse(ReasonInvalidRewrite, "%s: %v", where, err)
+		return at(rewrite, refuse(ReasonInvalidRewrite, "%s: %v", where, err))
 	}
 	a.Rewrite = bytes.Clone(rewrite.Raw(canonical))
 	return nil

@@ -123,7 +123,7 @@ func (c *Config) parseApplicability(node *xmltree.Node, where string) error {
 	for i, child := range node.Children {
 		product, err := parseProduct(child, fmt.Sprintf("%s: Product %d", where, i+1))
 		if err != nil {
-			return err
+			return at(child, err)
 		}
 		c.Applicability = append(c.Applicability, product)
 	}
@@ -151,7 +151,7 @@ func parseProduct(node *xmltree.Node, where string) (Product, error) {
 	for i, child := range node.Children {
 		branch, err := parseBranch(child, fmt.Sprintf("%s: Branch %d", where, i+1))
 		if err != nil {
-			return p, err
+			return p, at(child, err)
 		}
 		p.Branches = append(p.Branches, branch)
 	}
@@ -195,14 +195,14 @@ func (c *Config) parseSideEffects(node *xmltree.Node, where string) error {
 	for i, child := range node.Children {
 		where := fmt.Sprintf("%s: SideEffect %d", where, i+1)
 		if err := sideEffectVocabulary.check(child, where); err != nil {
-			return err
+			return at(child, err)
 		}
 		text := xmltree.TrimSpace(child.Text)
 		if text == "" {
-			return refuse(ReasonMissingContent, "%s: no text", where)
+			return at(child, refuse(ReasonMissingContent, "%s: no text", where))
 		}
 		if err := length(text, MaxSideEffectLength); err != nil {
-			return refuse(ReasonLimitExceeded, "%s: %v", where, err)
+			return at(child, refuse(ReasonLimitExceeded, "%s: %v", where, err))
 		}
 		c.SideEffects = append(c.SideEffects, text)
 	}
@@ -219,7 +219,7 @@ func (c *Config) parseActions(node *xmltree.Node, canonical []byte, where string
 	for i, child := range node.Children {
 		action, err := parseAction(child, canonical, defaultActionID(c.ID, i), fmt.Sprintf("%s: Action %d", where, i+1))
 		if err != nil {
-			return err
+			return at(child, err)
 		}
 		c.Actions = append(c.Actions, action)
 	}
@@ -241,7 +241,7 @@ func (c *Config) parseSamples(node *xmltree.Node, where string) error {
 	for i, child := range node.Children {
 		sample, err := parseSample(child, fmt.Sprintf("%s: Sample %d", where, i+1))
 		if err != nil {
-			return err
+			return at(child, err)
 		}
 		c.Samples = append(c.Samples, sample)
 	}
@@ -284,7 +284,7 @@ func parseSample(node *xmltree.Node, where string) (Sample, error) {
 	for i, child := range node.Children {
 		header, err := parseHeader(child, fmt.Sprintf("%s: Header %d", where, i+1))
 		if err != nil {
-			return s, err
+			return s, at(child, err)
 		}
 		s.Headers = append(s.Headers, header)
 	}

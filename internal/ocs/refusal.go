@@ -1,6 +1,7 @@
 package ocs
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,12 +13,23 @@ import (
 // refusal is the error of a Config that breaks a rule.
 type refusal struct {
 	reason, message string
+	// line is where the smallest known part that breaks the rule begins; 0 if nobody has said.
+	line int
 }
 
 func (r *refusal) Error() string { return r.message }
 
 func refuse(reason, format string, args ...any) error {
 	return &refusal{reason: reason, message: fmt.Sprintf(format, args...)}
+}
+
+// at adds the line of the part that was being read, unless a smaller part has said its own.
+func at(node *xmltree.Node, err error) error {
+	var r *refusal
+	if errors.As(err, &r) && r.line == 0 {
+		r.line = node.Line
+	}
+	return err
 }
 
 // shownLength is how much of a foreign text messages repeat.

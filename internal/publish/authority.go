@@ -2,7 +2,9 @@ package publish
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -10,8 +12,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"mime"
 	"net/http"
+	"net/url"
 	"time"
 
 	"mitigation.dev/ems/internal/timestamp"
@@ -19,11 +23,14 @@ import (
 )
 
 const (
-	// authorityTimeout bounds a request to a time-stamping authority, everything included.
-	authorityTimeout = 30 * time.Second
-	// maxTokenAge is how far before our clock the time of a new token may lie. It takes the place of a nonce: our
-	// signature is over a new document, so an old token for it can only be a few minutes old.
+	// defaultAuthorityTimeout bounds a request to a time-stamping authority, everything included.
+	defaultAuthorityTimeout = 30 * time.Second
+	// maxTokenAge is how far before our clock the time of a new token may lie.
 	maxTokenAge = 10 * time.Minute
+	// nonceBits is the size of the number that the authority has to repeat (RFC 3161, section 2.4.1, wants a large one).
+	nonceBits = 64
+	// maxAuthorityHeader bounds the headers of an answer, as internal/fetch does.
+	maxAuthorityHeader = 64 << 10
 )
 
 // imprintAlgorithm is SHA-256.
@@ -33,34 +40,55 @@ var imprintAlgorithm = pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier
 type Authority struct {
 	// URL is absolute, http or https: tokens are signed, so that most authorities do without TLS.
 	URL string
+	// Proxy is the HTTP proxy on the way; nil: none. Environment variables are not looked at.
+	Proxy *url.URL
 	// Roots are the trust anchors of its tokens.
 	Roots []*x509.Certificate
+	// Timeout bounds a request, everything included; 30 seconds if zero.
+	Timeout time.Duration
 	// Now is the clock.
 	Now func() time.Time
 }
 
-// Timestamp gets a token for message and verifies it.
+// Timestamp gets a token for message and verifies it, and that it was made for this request.
 func (a Authority) Timestamp(ctx context.Context, message []byte) ([]byte, error) {
-	reply, err := a.ask(ctx, message)
+	token, err := a.timestamp(ctx, message)
 	if err != nil {
 		return nil, fmt.Errorf("time-stamping authority %q: %w", a.URL, err)
-	}
-	token, err := tokenOf(reply)
-	if err != nil {
-		return nil, fmt.Errorf("time-stamping authority %q: %w", a.URL, err)
-	}
-	now := a.Now()
-	verified, err := timestamp.Verify(token, message, timestamp.Options{Roots: a.Roots, Now: now, ClockSkew: xmlsig.ClockSkew})
-	if err != nil {
-		return nil, fmt.Errorf("time-stamping authority %q: %w", a.URL, err)
-	}
-	if age := now.Sub(verified.Time); age > maxTokenAge {
-		return nil, fmt.Errorf("time-stamping authority %q: token states %s, %s ago: one of the clocks is wrong", a.URL, stamp(verified.Time), age.Round(time.Second))
 	}
 	return token, nil
 }
 
-func (a Authority) ask(ctx context.Context, message []byte) ([]byte, error) {
+func (a Authority) timestamp(ctx context.Context, message []byte) ([]byte, error) {
+	nonce, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), nonceBits))
+	if err != nil {
+		return nil, err
+	}
+	reply, err := a.ask(ctx, message, nonce)
+	if err != nil {
+		return nil, err
+	}
+	token, err := tokenOf(reply)
+	if err != nil {
+		return nil, err
+	}
+	now := a.Now()
+	verified, err := timestamp.Verify(token, message, timestamp.Options{Roots: a.Roots, Now: now, ClockSkew: xmlsig.ClockSkew})
+	switch {
+	case err != nil:
+		return nil, err
+	case verified.Nonce == nil:
+		return nil, errors.New("token without our nonce: it may have been made for an earlier request")
+	case verified.Nonce.Cmp(nonce) != 0:
+		return nil, errors.New("token with another nonce: it was made for another request")
+	}
+	if age := now.Sub(verified.Time); age > maxTokenAge {
+		return nil, fmt.Errorf("token states %s, %s ago: one of the clocks is wrong", stamp(verified.Time), age.Round(time.Second))
+	}
+	return token, nil
+}
+
+func (a Authority) ask(ctx context.Context, message []byte, nonce *big.Int) ([]byte, error) {
 	digest := sha256.Sum256(message)
 	type imprint struct {
 		Algorithm pkix.AlgorithmIdentifier
@@ -69,21 +97,26 @@ func (a Authority) ask(ctx context.Context, message []byte) ([]byte, error) {
 	query, err := asn1.Marshal(struct {
 		Version int
 		Imprint imprint
+		Nonce   *big.Int
 		// CertReq asks for the certificates, which a verifier needs.
 		CertReq bool
-	}{Version: 1, Imprint: imprint{imprintAlgorithm, digest[:]}, CertReq: true})
+	}{Version: 1, Imprint: imprint{imprintAlgorithm, digest[:]}, Nonce: nonce, CertReq: true})
 	if err != nil {
 		return nil, err
 	}
-	limited, cancel := context.WithTimeout(ctx, authorityTimeout)
+	limited, cancel := context.WithTimeout(ctx, cmp.Or(a.Timeout, defaultAuthorityTimeout))
 	defer cancel()
 	request, err := http.NewRequestWithContext(limited, http.MethodPost, a.URL, bytes.NewReader(query))
 	if err != nil {
 		return nil, err
 	}
 	request.Header.Set("Content-Type", "application/timestamp-query")
+	transport := &http.Transport{DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxAuthorityHeader}
+	if a.Proxy != nil {
+		transport.Proxy = http.ProxyURL(a.Proxy)
+	}
 	client := &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	answer, err := client.Do(request)

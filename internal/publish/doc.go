@@ -1,5 +1,6 @@
-// Package publish holds what a publisher of mitigations needs: it reads mitigations that people write in YAML, makes a
-// signed document of them, checks documents before they are published, serves them, and tests the way to a feed.
+// Package publish holds what a publisher of mitigations needs: it reads mitigations that people write in YAML
+// or XML, makes a signed document of them, checks documents before they are published, serves them, packs them to be carried
+// across an air gap, and tests the way to a feed.
 //
 // # Usage
 //
@@ -8,6 +9,7 @@
 //	report := publish.Judge(document, policy, now)        // what manager and agent would say of it
 //	findings := publish.Lint(configs)                     // what a reviewer should look at
 //	server, err := publish.NewServer(publish.ServerOptions{...}); err = server.Run(ctx)
+//	bundle := publish.Bundle{...}; content, err := bundle.Encode(report)
 //	result := publish.TestConnectivity(ctx, request)
 //
 // The program on top is cmd/kubectl-mitigation; docs/guides/publish-your-own.md shows it at work.
@@ -20,7 +22,10 @@
 // A document is verified by the code that will verify it there before it is handed out, because a mistake that is
 // found by a thousand servers is found too late, and the sequence number is spent.
 //
-// The package knows nothing of Kubernetes. Keys are read into memory or stay in a token behind a command of the
-// publisher's; PKCS#12 is not read, because no library for it is among our dependencies: "openssl pkcs12 -nodes"
-// converts it.
+// The package knows of Kubernetes no more than the few fields of a ConfigMap that a bundle has. Keys are read into memory, from
+// PEM or PKCS#12, or stay in a token behind a command of the publisher's. PKCS#12 is read by a library: it is a nest of four
+// standards, and the standard library has none of it.
+//
+// A server holds requests that prefer to wait (RFC 7240) in place of a protocol of its own for push: whoever knows nothing of
+// it, a cache or a plain web server, goes on working.
 package publish

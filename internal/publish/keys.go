@@ -63,6 +63,10 @@ func parsePrivateKey(block *pem.Block) (crypto.Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("key: %w", err)
 	}
+	return signerOf(parsed)
+}
+
+func signerOf(parsed any) (crypto.Signer, error) {
 	switch key := parsed.(type) {
 	case *rsa.PrivateKey:
 		return key, nil
@@ -108,23 +112,32 @@ func SigningCertificates(content []byte) ([]*x509.Certificate, crypto.PublicKey,
 	if err != nil {
 		return nil, nil, err
 	}
+	public, err := signersKey(certificates)
+	if err != nil {
+		return nil, nil, err
+	}
+	return certificates, public, nil
+}
+
+// signersKey returns the key of the only certificate that is no authority.
+func signersKey(certificates []*x509.Certificate) (crypto.PublicKey, error) {
 	if len(certificates) > xmlsig.MaxCertificates {
-		return nil, nil, fmt.Errorf("certificates: %d: at most %d fit into a document", len(certificates), xmlsig.MaxCertificates)
+		return nil, fmt.Errorf("certificates: %d: at most %d fit into a document", len(certificates), xmlsig.MaxCertificates)
 	}
 	var public crypto.PublicKey
 	for _, c := range certificates {
 		switch {
 		case c.BasicConstraintsValid && c.IsCA:
 		case public != nil:
-			return nil, nil, fmt.Errorf("certificates: %q: a second certificate that is no authority", c.Subject)
+			return nil, fmt.Errorf("certificates: %q: a second certificate that is no authority", c.Subject)
 		default:
 			public = c.PublicKey
 		}
 	}
 	if public == nil {
-		return nil, nil, errors.New("certificates: none but of authorities: the signing certificate is missing")
+		return nil, errors.New("certificates: none but of authorities: the signing certificate is missing")
 	}
-	return certificates, public, nil
+	return public, nil
 }
 
 // OwnChainPolicy is the policy under which a document can be verified when nothing else is known: its own topmost

@@ -28,7 +28,9 @@ const (
 // Finding is one thing that Lint has to say.
 type Finding struct {
 	// File is where the mitigation was read from, Mitigation its id. Both are empty for the document as a whole.
-	File       string `json:"file,omitempty"`
+	File string `json:"file,omitempty"`
+	// Line is the line in the file, counted from 1, where it is known.
+	Line       int    `json:"line,omitempty"`
 	Mitigation string `json:"mitigation,omitempty"`
 	Level      Level  `json:"level"`
 	Message    string `json:"message"`
@@ -39,6 +41,9 @@ func (f Finding) String() string {
 	where := f.File
 	if where == "" {
 		where = "document"
+	}
+	if f.Line > 0 {
+		where += fmt.Sprintf(":%d", f.Line)
 	}
 	if f.Mitigation != "" {
 		where += fmt.Sprintf(": %q", f.Mitigation)
@@ -83,11 +88,15 @@ func Lint(mitigations []Source) []Finding {
 
 // LintDirectory does the same for the files that ReadDirectory reads, and reports those that cannot be read.
 func LintDirectory(name string, folder fs.FS) []Finding {
-	mitigations, err := ReadDirectory(folder)
+	mitigations, problems, err := readDirectory(folder)
 	if err != nil {
 		return []Finding{{File: name, Level: Problem, Message: err.Error()}}
 	}
-	return Lint(mitigations)
+	var findings []Finding
+	for _, p := range problems {
+		findings = append(findings, Finding{File: p.File, Line: p.Line, Level: Problem, Message: p.Err.Error()})
+	}
+	return append(findings, Lint(mitigations)...)
 }
 
 // LintDocument does the same for a document, signed or not. Whether the signature is good is a matter for Judge.

@@ -3,9 +3,6 @@ package publish
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"path"
-	"slices"
 	"strings"
 
 	"sigs.k8s.io/json"
@@ -18,21 +15,9 @@ import (
 // APIVersion is the only version of the YAML form of a mitigation.
 const APIVersion = "ems.mitigation.dev/publish/v1"
 
-// Limits of what is read.
-const (
-	// MaxMitigationBytes bounds one file. The largest Config that the format allows in practice, 64 rules with a pattern
-	// of 2,048 characters each, takes 140 KB.
-	MaxMitigationBytes = 256 << 10
-	// maxDirectoryEntries bounds the files of a directory: all Configs of a document, and as much again that is not read.
-	maxDirectoryEntries = 2 * ocs.MaxConfigs
-)
-
-// Source is a mitigation with the file that it was read from.
-type Source struct {
-	// File is the name of the file, for messages.
-	File   string
-	Config ocs.Config
-}
+// MaxMitigationBytes bounds one file. The largest Config that the format allows in practice, 64 rules with a pattern of 2,048
+// characters each, takes 140 KB.
+const MaxMitigationBytes = 256 << 10
 
 // mitigation is the YAML form of ocs.Config. Its names are those of that type, in camel case, so that who knows one knows the
 // other; types of its own keep the wire format free of tags for a file format.
@@ -84,69 +69,15 @@ type header struct {
 	Value string `json:"value"`
 }
 
-// ReadDirectory reads every file that ends in .yaml or .yml, in the order of the names; that is the order in the
-// document. Other files, hidden files and folders are passed over. The error lists what is wrong in all files.
-func ReadDirectory(folder fs.FS) ([]Source, error) {
-	entries, err := fs.ReadDir(folder, ".")
-	if err != nil {
-		return nil, fmt.Errorf("mitigations: %w", err)
-	}
-	if len(entries) > maxDirectoryEntries {
-		return nil, fmt.Errorf("mitigations: %d entries in the directory: at most %d", len(entries), maxDirectoryEntries)
-	}
-	var sources []Source
-	var problems []error
-	fileOf := map[string]string{}
-	for _, entry := range entries {
-		name := entry.Name()
-		if entry.IsDir() || strings.HasPrefix(name, ".") || !slices.Contains([]string{".yaml", ".yml"}, path.Ext(name)) {
-			continue
-		}
-		config, err := readFile(folder, name)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", name, err))
-			continue
-		}
-		key := strings.ToLower(config.ID)
-		if other, ok := fileOf[key]; ok {
-			problems = append(problems, fmt.Errorf("%s: id %q: %s has it too; ids are unique without regard to case", name, config.ID, other))
-			continue
-		}
-		fileOf[key] = name
-		sources = append(sources, Source{File: name, Config: config})
-	}
-	if err := errors.Join(problems...); err != nil {
-		return nil, err
-	}
-	if len(sources) == 0 {
-		return nil, errors.New("mitigations: no file ending in .yaml or .yml in the directory")
-	}
-	return sources, nil
-}
-
-func readFile(folder fs.FS, name string) (ocs.Config, error) {
-	info, err := fs.Stat(folder, name)
-	if err != nil {
-		return ocs.Config{}, err
-	}
-	if info.Size() > MaxMitigationBytes {
-		return ocs.Config{}, fmt.Errorf("%d bytes: at most %d", info.Size(), MaxMitigationBytes)
-	}
-	content, err := fs.ReadFile(folder, name)
-	if err != nil {
-		return ocs.Config{}, err
-	}
-	return ReadMitigation(content)
-}
-
-// ReadMitigation reads the YAML form of one mitigation. It checks the form only; ocs.Build and Lint judge the content.
+// ReadMitigation reads the YAML form of one mitigation. It checks the form only; ocs.Build and Lint judge the content. Where
+// the line of an error is known, it is named.
 func ReadMitigation(content []byte) (ocs.Config, error) {
 	if len(content) > MaxMitigationBytes {
 		return ocs.Config{}, fmt.Errorf("%d bytes: at most %d", len(content), MaxMitigationBytes)
 	}
 	// The YAML package reads the first document of a stream and drops the others without a word.
 	if line := secondDocument(string(content)); line > 0 {
-		return ocs.Config{}, fmt.Errorf("line %d: a second YAML document: write one mitigation per file", line)
+		return ocs.Config{}, &lineError{line, errors.New("a second YAML document: write one mitigation per file")}
 	}
 	m, err := unmarshal(content)
 	if err != nil {
@@ -163,11 +94,11 @@ func ReadMitigation(content []byte) (ocs.Config, error) {
 func unmarshal(content []byte) (*mitigation, error) {
 	converted, err := yaml.YAMLToJSONStrict(content)
 	if err != nil {
-		return nil, err
+		return nil, atLineOfYAML(err)
 	}
 	m := &mitigation{}
 	strict, err := json.UnmarshalStrict(converted, m)
-	if err := errors.Join(append(strict, err)...); err != nil {
+	if err := errors.Join(append(atLinesOfFields(content, strict), err)...); err != nil {
 		return nil, err
 	}
 	return m, nil

@@ -15,6 +15,59 @@ import (
 
 const minimal = "apiVersion: ems.mitigation.dev/publish/v1\nid: P1\ndescription: d\nactions:\n  - {type: DoNothing, scope: Server, description: a, value: DoNothing}\n"
 
+const minimalXML = `<?xml version="1.0"?>
+<Config id="X1" desc="d">
+  <ActionList>
+    <Action type="DoNothing" scope="Server" desc="a"><Value>DoNothing</Value></Action>
+  </ActionList>
+</Config>
+`
+
+// TestBothFormsMakeTheSameDocument: a mitigation in XML, with what Windows editors add, is signed like the same one in YAML.
+func TestBothFormsMakeTheSameDocument(t *testing.T) {
+	element := "<rewrite>\n  <rules>\n    <rule name=\"r\"><!-- as it is --><match  url='evil' />\n      <action type=\"AbortRequest\"/></rule>\n  </rules>\n</rewrite>"
+	inXML := "\ufeff<!-- by hand -->\r\n<Config id=\"X1\" revision=\"2\" desc=\"d\"><ActionList><Action type=\"UrlRewrite\" scope=\"Site\" desc=\"a\"><Value>" +
+		strings.ReplaceAll(element, "\n", "\r\n") + "</Value></Action></ActionList></Config>\r\n"
+	inYAML := "apiVersion: " + APIVersion + "\nid: X1\nrevision: 2\ndescription: d\nactions:\n  - type: UrlRewrite\n    scope: Site\n    description: a\n    rewrite: |\n      " +
+		strings.ReplaceAll(element, "\n", "\n      ") + "\n"
+	fromXML, err := ReadMitigationXML([]byte(inXML))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(fromXML.Actions[0].Rewrite); got != element {
+		t.Errorf("rewrite = %q, want it verbatim: %q", got, element)
+	}
+	fromYAML, err := ReadMitigation([]byte(inYAML))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var built [2]string
+	for i, config := range []ocs.Config{fromXML, fromYAML} {
+		document, err := ocs.Build(ocs.Document{Configs: []ocs.Config{config}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		built[i] = string(document)
+	}
+	if diff := cmp.Diff(built[0], built[1]); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestReadMitigationXMLRefuses(t *testing.T) {
+	for name, tc := range map[string]struct{ content, want string }{
+		"too much":         {strings.Repeat(" ", MaxMitigationBytes+1), "at most 262144"},
+		"a whole document": {`<EOCS version="1.1">` + minimalXML[22:] + `</EOCS>`, `line 1: root element "EOCS"`},
+		"two mitigations":  {minimalXML + minimalXML[22:], `line 7: column 1: element "Config" after the root`},
+		"nothing":          {"", "line 1: column 1: no root element"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := ReadMitigationXML([]byte(tc.content))
+			expectError(t, err, tc.want)
+		})
+	}
+}
+
 func TestEveryFieldIsRead(t *testing.T) {
 	got, err := ReadMitigation([]byte(`# A comment in front.
 ---
@@ -104,19 +157,31 @@ func TestReadDirectory(t *testing.T) {
 		wantFiles []string
 		wantError []string
 	}{
-		"files come in the order of their names, and only YAML": {
-			folder:    fstest.MapFS{"20.yaml": file(minimal), "10.yml": file(other), "README.md": file("#"), ".hidden.yaml": file("?"), "sub/x.yaml": file("?")},
-			wantFiles: []string{"10.yml", "20.yaml"},
+		"files come in the order of their names, and only YAML and XML": {
+			folder:    fstest.MapFS{"20.yaml": file(minimal), "10.yml": file(other), "15.xml": file(minimalXML), "README.md": file("#"), ".hidden.yaml": file("?"), "sub/x.yaml": file("?")},
+			wantFiles: []string{"10.yml", "15.xml", "20.yaml"},
 		},
 		"all files are complained about at once": {
-			folder:    fstest.MapFS{"a.yaml": file("?"), "b.yaml": file(minimal + "x: 1")},
-			wantError: []string{"a.yaml: ", `b.yaml: unknown field "x"`},
+			folder: fstest.MapFS{
+				"a.yaml": file("?"), "b.yaml": file(minimal + "x: 1\nactions2: 2\n"), "c.yaml": file(minimal + "samples:\n  - url: /\n    expects: Blocked\n"),
+				"d.yaml": file(minimal + "id: ["), "e.yaml": file(minimal + "---\n" + minimal), "f.yaml": file("\t{"), "g.xml": file("<Config\n>"),
+				"h.xml": file(strings.Replace(minimalXML, "DoNothing</V", "Do</V", 1)), "i.yaml": file(minimal + "id: P2\n"),
+			},
+			wantError: []string{
+				"a.yaml: ", `b.yaml:6: unknown field "x"`, `b.yaml:7: unknown field "actions2"`, `c.yaml:8: unknown field "samples[0].expects"`,
+				"d.yaml:6: yaml: ", "e.yaml:6: a second YAML document", "f.yaml:1: yaml: ", "g.xml:2: column ", `h.xml:4: Config "X1": Action 1: Value: "Do"`,
+				`i.yaml:6: yaml: key "id" already set`,
+			},
+		},
+		"an id that both forms have names both files": {
+			folder:    fstest.MapFS{"a.xml": file(minimalXML), "b.yaml": file(strings.Replace(minimal, "id: P1", "id: x1", 1))},
+			wantError: []string{`b.yaml: id "x1": a.xml has it too`},
 		},
 		"an id that differs in case only names both files": {
 			folder:    fstest.MapFS{"a.yaml": file(minimal), "b.yaml": file(strings.Replace(minimal, "id: P1", "id: p1", 1))},
 			wantError: []string{`b.yaml: id "p1": a.yaml has it too`},
 		},
-		"a folder without YAML is a slip": {folder: fstest.MapFS{"README.md": file("#")}, wantError: []string{"no file ending in .yaml or .yml"}},
+		"a folder without mitigations is a slip": {folder: fstest.MapFS{"README.md": file("#")}, wantError: []string{"no file ending in .yaml, .yml or .xml"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ReadDirectory(tc.folder)
@@ -147,18 +212,40 @@ func FuzzReadMitigation(f *testing.F) {
 		f.Add(content)
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {
-		config, err := ReadMitigation(content)
-		if err != nil {
-			return
-		}
-		Lint([]Source{{Config: config}})
-		built, err := ocs.Build(ocs.Document{Configs: []ocs.Config{config}})
-		if err != nil {
-			return
-		}
-		read, err := ocs.Parse(built)
-		if err != nil || len(read.Configs) != 1 || len(read.Refused) != 0 || read.Configs[0].ID != config.ID {
-			t.Errorf("built from %q, read as %+v, %v", content, read, err)
+		if config, err := ReadMitigation(content); err == nil {
+			judgeRead(t, content, config)
 		}
 	})
+}
+
+// FuzzReadMitigationXML: the same; and since the content was judged as well, Build takes it, or says that it is more than a
+// document can state.
+func FuzzReadMitigationXML(f *testing.F) {
+	f.Add([]byte(minimalXML))
+	for _, source := range sampleMitigations(f) {
+		document, err := ocs.Build(ocs.Document{Configs: []ocs.Config{source.Config}})
+		if err != nil {
+			f.Fatal(err)
+		}
+		text := string(document)
+		f.Add([]byte(text[strings.Index(text, "<Config"):strings.Index(text, "</EOCS>")]))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		if config, err := ReadMitigationXML(content); err == nil {
+			judgeRead(t, content, config)
+		}
+	})
+}
+
+func judgeRead(t *testing.T, content []byte, config ocs.Config) {
+	t.Helper()
+	Lint([]Source{{Config: config}})
+	built, err := ocs.Build(ocs.Document{Configs: []ocs.Config{config}})
+	if err != nil {
+		return
+	}
+	read, err := ocs.Parse(built)
+	if err != nil || len(read.Configs) != 1 || len(read.Refused) != 0 || read.Configs[0].ID != config.ID {
+		t.Errorf("built from %q, read as %+v, %v", content, read, err)
+	}
 }

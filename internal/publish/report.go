@@ -44,6 +44,8 @@ type Report struct {
 	Chain    []Certificate `json:"chain,omitempty"`
 	SignedAt *time.Time    `json:"signedAt,omitempty"`
 	Notes    []string      `json:"notes,omitempty"`
+	// Findings are what checks found that the policy only logs. The document is valid in spite of them.
+	Findings []LoggedFinding `json:"findings,omitempty"`
 
 	Version     string       `json:"version,omitempty"`
 	Publisher   string       `json:"publisher,omitempty"`
@@ -63,6 +65,17 @@ type Certificate struct {
 	NotAfter  time.Time `json:"notAfter"`
 	// KeyPin is the hex SHA-256 of the public key (SubjectPublicKeyInfo), as issuerPins of a trust policy want it.
 	KeyPin string `json:"keyPin"`
+}
+
+// LoggedFinding is why a document would be refused if a check were enforced that the policy only logs.
+type LoggedFinding struct {
+	// Check is the field of the policy's levels.
+	Check string `json:"check"`
+	// Class is the xmlsig.Class that the refusal would have.
+	Class string `json:"class"`
+	// Subject is the certificate, or the part of the document, that it is about.
+	Subject string `json:"subject"`
+	Reason  string `json:"reason"`
 }
 
 // Mitigation is an entry of the document.
@@ -94,6 +107,9 @@ func Judge(document []byte, policy Policy, now time.Time) Report {
 		return r
 	}
 	r := Report{Digest: hex.EncodeToString(signed.Digest[:]), SignedAt: moment(signed.SignedAt), Notes: signed.Notes}
+	for _, f := range signed.Findings {
+		r.Findings = append(r.Findings, LoggedFinding{Check: string(f.Check), Class: string(f.Class), Subject: f.Subject, Reason: f.Reason})
+	}
 	for _, c := range signed.Chain {
 		r.Chain = append(r.Chain, describe(c))
 	}
@@ -184,6 +200,9 @@ func (r Report) Text() string {
 	}
 	for _, refused := range r.Refused {
 		line("Left out:", "%q: %s: %s", refused.ID, refused.Reason, printable(refused.Message))
+	}
+	for _, f := range r.Findings {
+		line("Logged:", "%s, refused once its level is Enforce: %s: %s", f.Check, printable(f.Subject), printable(f.Reason))
 	}
 	for _, note := range r.Notes {
 		line("Note:", "%s", printable(note))

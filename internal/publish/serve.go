@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,35 +45,48 @@ type ServerOptions struct {
 	Read func(file string) ([]byte, error)
 	// Check refuses documents beyond what cannot be parsed. Nil: nothing else is refused.
 	Check func(document []byte) error
-	// TLS has the certificate.
-	TLS *tls.Config
-	Log logr.Logger
+	// Certificate is for TLS. It is read again when it changes, like the document.
+	Certificate *KeyPair
+	// MaxWaiting is how many requests are held at once for the next document. 0: none, every request is answered at once.
+	MaxWaiting int
+	Log        logr.Logger
 }
 
 // Server serves one document.
 type Server struct {
 	options ServerOptions
 	current atomic.Pointer[served]
+	// reloading lets one goroutine at a time replace the document.
+	reloading sync.Mutex
+	// waiting counts the requests that are held.
+	waiting atomic.Int64
+	// stopping ends when the server does.
+	stopping chan struct{}
+	stopOnce sync.Once
 }
 
 // served is a document that can be served.
 type served struct {
 	body []byte
 	etag string
+	// replaced ends when another document is served.
+	replaced chan struct{}
 }
 
 // NewServer reads the document and refuses one that cannot be served.
 func NewServer(options ServerOptions) (*Server, error) {
-	s := &Server{options: options}
+	s := &Server{options: options, stopping: make(chan struct{})}
 	if _, err := s.Reload(); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// Reload reads the document again and reports whether it is another one. With an error, the one before goes on being
+// Reload reads the document again and reports whether it is another one, and then answers those who wait for it. With an error, the one before goes on being
 // served: clients are better off with it than with none.
 func (s *Server) Reload() (changed bool, err error) {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
 	body, err := s.options.Read(s.options.Document)
 	if err != nil {
 		return false, fmt.Errorf("document: %w", err)
@@ -91,11 +105,15 @@ func (s *Server) Reload() (changed bool, err error) {
 	}
 	// A strong entity tag stands for the very bytes (RFC 9110, section 8.8.1), so it is not the document's own digest.
 	digest := sha256.Sum256(body)
-	next := &served{body: body, etag: `"` + hex.EncodeToString(digest[:]) + `"`}
-	if before := s.current.Load(); before != nil && before.etag == next.etag {
+	next := &served{body: body, etag: `"` + hex.EncodeToString(digest[:]) + `"`, replaced: make(chan struct{})}
+	before := s.current.Load()
+	if before != nil && before.etag == next.etag {
 		return false, nil
 	}
 	s.current.Store(next)
+	if before != nil {
+		close(before.replaced)
+	}
 	s.options.Log.Info("Serving document", "file", s.options.Document, "bytes", len(body), "etag", next.etag,
 		"sequence", parsed.Sequence, "mitigations", len(parsed.Configs), "refused", len(parsed.Refused))
 	return true, nil
@@ -105,21 +123,22 @@ func (s *Server) Reload() (changed bool, err error) {
 func (s *Server) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	start := time.Now()
 	recorder := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
-	s.answer(recorder, request)
+	waited := s.answer(recorder, request)
 	s.options.Log.Info("Request", "client", request.RemoteAddr, "method", request.Method, "path", request.URL.Path,
-		"status", recorder.status, "bytes", recorder.bytes, "took", time.Since(start).String(), "agent", request.UserAgent())
+		"status", recorder.status, "bytes", recorder.bytes, "took", time.Since(start).String(), "waited", waited.String(), "agent", request.UserAgent())
 }
 
-func (s *Server) answer(w http.ResponseWriter, request *http.Request) {
+func (s *Server) answer(w http.ResponseWriter, request *http.Request) (waited time.Duration) {
 	switch {
 	case request.URL.Path != s.options.Path:
 		http.NotFound(w, request)
-		return
+		return 0
 	case request.Method != http.MethodGet && request.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "only GET and HEAD", http.StatusMethodNotAllowed)
-		return
+		return 0
 	}
+	waited = s.hold(w, request)
 	document := s.current.Load()
 	header := w.Header()
 	header.Set("Content-Type", "application/xml; charset=utf-8")
@@ -129,6 +148,7 @@ func (s *Server) answer(w http.ResponseWriter, request *http.Request) {
 	header.Set("ETag", document.etag)
 	// It answers If-None-Match and HEAD.
 	http.ServeContent(w, request, "", time.Time{}, bytes.NewReader(document.body))
+	return waited
 }
 
 // statusRecorder remembers what the access log wants to know.
@@ -145,6 +165,9 @@ func (r *statusRecorder) WriteHeader(status int) {
 	r.ResponseWriter.WriteHeader(status)
 }
 
+// Unwrap lets http.ResponseController find the connection.
+func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
 // Write implements http.ResponseWriter.
 func (r *statusRecorder) Write(p []byte) (int, error) {
 	n, err := r.ResponseWriter.Write(p)
@@ -160,8 +183,10 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	}
 	defer func() { _ = watcher.Close() }()
 	// The folder, not the file: a file that is replaced is another file to the watcher.
-	if err := watcher.Add(filepath.Dir(s.options.Document)); err != nil {
-		return errors.Join(fmt.Errorf("watch: %w", err), listener.Close())
+	for _, file := range []string{s.options.Document, s.options.Certificate.certificateFile, s.options.Certificate.keyFile} {
+		if err := watcher.Add(filepath.Dir(file)); err != nil {
+			return errors.Join(fmt.Errorf("watch: %w", err), listener.Close())
+		}
 	}
 	server := &http.Server{
 		Handler: s, ReadHeaderTimeout: serveHeaderTimeout, ReadTimeout: serveReadTimeout,
@@ -171,7 +196,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 	}
 	ended := make(chan error, 1)
 	// Without an entry for it in the TLS configuration, HTTP/2 is not spoken: a document an hour gains nothing by it.
-	go func() { ended <- server.Serve(tls.NewListener(listener, s.options.TLS)) }()
+	go func() { ended <- server.Serve(tls.NewListener(listener, s.options.Certificate.config())) }()
 	s.options.Log.Info("Listening", "address", listener.Addr().String(), "path", s.options.Path)
 	// Between the first reading and the watch the file may have changed.
 	s.reloadAndLog()
@@ -179,6 +204,7 @@ func (s *Server) Run(ctx context.Context, listener net.Listener) error {
 		return err
 	}
 	s.options.Log.Info("Stopping")
+	s.stopOnce.Do(func() { close(s.stopping) })
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if err := server.Shutdown(last); err != nil {
@@ -216,5 +242,11 @@ func (s *Server) follow(ctx context.Context, watcher *fsnotify.Watcher, ended <-
 func (s *Server) reloadAndLog() {
 	if _, err := s.Reload(); err != nil {
 		s.options.Log.Error(err, "Document not taken, the one before is still served")
+	}
+	switch changed, err := s.options.Certificate.Reload(); {
+	case err != nil:
+		s.options.Log.Error(err, "Certificate not taken, the one before is still used")
+	case changed:
+		s.options.Log.Info("Using another certificate", "file", s.options.Certificate.certificateFile)
 	}
 }

@@ -2,9 +2,14 @@ package publish
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,7 +31,7 @@ const servedPath = "/mitigations.xml"
 
 func newServer(t *testing.T, file string, change func(*ServerOptions)) (*Server, error) {
 	t.Helper()
-	options := ServerOptions{Document: file, Path: servedPath, Read: os.ReadFile, Log: logr.Discard()}
+	options := ServerOptions{Document: file, Path: servedPath, Read: os.ReadFile, MaxWaiting: 10, Log: logr.Discard()}
 	if change != nil {
 		change(&options)
 	}
@@ -104,14 +109,11 @@ func TestPublishedDocumentReachesAFeed(t *testing.T) {
 	g := NewWithT(t)
 	folder := t.TempDir()
 	file := writeFile(t, folder, "d.xml", signedDocument(t, nil))
-	certificates := httptest.NewTLSServer(nil) // for its certificate only
-	certificates.Close()
-	roots := x509.NewCertPool()
-	roots.AddCert(certificates.Certificate())
+	certificate, key, roots := tlsPair(t, 1)
+	pair, err := LoadKeyPair(writeFile(t, folder, "tls.pem", certificate), writeFile(t, folder, "tls.key", key), os.ReadFile)
+	g.Expect(err).NotTo(HaveOccurred())
 
-	server, err := newServer(t, file, func(o *ServerOptions) {
-		o.TLS = &tls.Config{Certificates: certificates.TLS.Certificates, MinVersion: tls.VersionTLS12}
-	})
+	server, err := newServer(t, file, func(o *ServerOptions) { o.Certificate = pair })
 	g.Expect(err).NotTo(HaveOccurred())
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	g.Expect(err).NotTo(HaveOccurred())
@@ -143,7 +145,22 @@ func TestPublishedDocumentReachesAFeed(t *testing.T) {
 	g.Expect(os.Rename(next, file)).To(Succeed())
 	g.Eventually(func() int64 { return test().Report.Sequence }).WithTimeout(10 * time.Second).Should(BeEquivalentTo(8))
 
+	request.ETag = test().ETag
+	held := waiting(t, request, "wait=200")
+	g.Eventually(server.waiting.Load).WithTimeout(10 * time.Second).Should(BeEquivalentTo(1))
+
+	// A certificate with another key is used from the moment when both files are there.
+	certificate, key, newRoots := tlsPair(t, 2)
+	writeFile(t, folder, "tls.pem", certificate)
+	_, err = pair.Reload()
+	g.Expect(err).To(MatchError(ContainSubstring("private key does not match")))
+	g.Expect(test().Reached).To(BeTrue(), "the certificate before is still used")
+	writeFile(t, folder, "tls.key", key)
+	request.RootCAs = newRoots
+	g.Eventually(func() bool { return test().Reached }).WithTimeout(10 * time.Second).Should(BeTrue())
+
 	stop()
+	g.Eventually(held).WithTimeout(10*time.Second).Should(Receive(Equal(answered{status: 304, applied: "wait=200"})), "who waits is answered at the end")
 	g.Eventually(ended).WithTimeout(10 * time.Second).Should(Receive(BeNil()))
 	g.Expect(test().Reached).To(BeFalse())
 }
@@ -199,6 +216,56 @@ func TestConnectivityTellsWhatToDo(t *testing.T) {
 					t.Errorf("text has no %q:\n%s", want, text)
 				}
 			}
+		})
+	}
+}
+
+// waiting sends the request of a feed with a preference, in the background.
+func waiting(t *testing.T, request fetch.Request, prefer string) <-chan answered {
+	t.Helper()
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: request.RootCAs, MinVersion: tls.VersionTLS12}}
+	return ask(t, &http.Client{Transport: transport}, http.MethodGet, request.URL, request.ETag, prefer)
+}
+
+// tlsPair makes a certificate for 127.0.0.1 that is its own root.
+func tlsPair(t *testing.T, serial int64) (certificate, key []byte, roots *x509.CertPool) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	roots = x509.NewCertPool()
+	roots.AppendCertsFromPEM(certificate)
+	return certificate, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), roots
+}
+
+func TestLoadKeyPairRefuses(t *testing.T) {
+	folder := t.TempDir()
+	certificate, _, _ := tlsPair(t, 1)
+	_, key, _ := tlsPair(t, 2)
+	certificateFile, keyFile, missing := writeFile(t, folder, "tls.pem", certificate), writeFile(t, folder, "tls.key", key), filepath.Join(folder, "missing.pem")
+	for name, tc := range map[string]struct{ certificate, key, want string }{
+		"no certificate":           {missing, keyFile, "certificate for TLS: "},
+		"no key":                   {certificateFile, missing, "key for TLS: "},
+		"a key of another":         {certificateFile, keyFile, "private key does not match"},
+		"a key as the certificate": {keyFile, keyFile, "tls.key: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := LoadKeyPair(tc.certificate, tc.key, os.ReadFile)
+			expectError(t, err, tc.want)
 		})
 	}
 }

@@ -33,7 +33,7 @@ func TestWhatIsSignedIsWhatWasWritten(t *testing.T) {
 			if err != nil || !signed {
 				t.Fatalf("signed %t, error %v", signed, err)
 			}
-			if got.Publisher != "Contoso" || !got.Issued.Equal(now) || !got.Expires.Equal(now.Add(time.Hour)) || len(got.Configs) != 2 {
+			if got.Publisher != "Contoso" || !got.Issued.Equal(now) || !got.Expires.Equal(now.Add(time.Hour)) || len(got.Configs) != 3 {
 				t.Errorf("document = %+v", got)
 			}
 			for i, m := range sampleMitigations(t) {

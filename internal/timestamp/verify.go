@@ -11,6 +11,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"time"
 
@@ -52,6 +53,9 @@ type Token struct {
 	// Signer is the authority's certificate, Chain leads from it to one of the roots.
 	Signer *x509.Certificate
 	Chain  []*x509.Certificate
+	// Nonce is the number that the authority repeats from the request it answers; nil if there is none. A verifier of
+	// documents does not know the request; who has sent it compares.
+	Nonce *big.Int
 }
 
 // Verify checks that token is an RFC 3161 token for message. Structure, imprint, stated time, certificate
@@ -80,7 +84,7 @@ func Verify(token, message []byte, options Options) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Token{Time: p.time, Signer: signer, Chain: chain}, nil
+	return &Token{Time: p.time, Signer: signer, Chain: chain, Nonce: p.info.Nonce}, nil
 }
 
 func (p *parsed) judgeImprint(message []byte) error {

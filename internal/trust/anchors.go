@@ -16,7 +16,13 @@ const (
 	// and onto every server with the ordinary change process.
 	Horizon = 60 * 24 * time.Hour
 	// ListHorizon is the same for revocation lists. They live for a week or so, and would be warned of for ever with Horizon.
+	// Fetched ones, which come by themselves, are warned of in the last sixteenth of their life, at most this long.
 	ListHorizon = 24 * time.Hour
+
+	// fetchedListShare is the part of a fetched list's life in which it is warned of. An issuer publishes the next list before
+	// the last one ends: Active Directory Certificate Services a tenth of the life before, but at most twelve hours, which is a
+	// fifteenth of that of a weekly list. A warning before that would come and go with every list.
+	fetchedListShare = 16
 )
 
 // Kind is what an anchor is.
@@ -30,6 +36,8 @@ const (
 	KindTimestampRoot Kind = "timestampRoot"
 	// KindRevocationList is a revocation list.
 	KindRevocationList Kind = "revocationList"
+	// KindFetchedList is a revocation list that the manager fetched. No policy holds it.
+	KindFetchedList Kind = "fetchedRevocationList"
 	// KindIssuer is an authority between the signer of a document and its root. No policy holds it, the document does.
 	KindIssuer Kind = "issuer"
 	// KindSigner is the certificate that signed a document.
@@ -40,7 +48,7 @@ const (
 type Anchor struct {
 	Kind Kind
 	// Field says where it stands: "roots", "timestampRoots" or "revocation.crls" of a policy, "feeds.NAME.roots" and so on
-	// of a file.
+	// of a file; for what no policy holds, where it came from.
 	Field string
 	// Subject is the certificate's subject, or the list's issuer.
 	Subject string
@@ -48,11 +56,21 @@ type Anchor struct {
 	Fingerprint string
 	// NotAfter is the last moment; zero for a list without an end.
 	NotAfter time.Time
+	// Since is when a list was issued; zero for a certificate.
+	Since time.Time
 }
 
 // CertificateAnchor describes a certificate.
 func CertificateAnchor(kind Kind, field string, c *x509.Certificate) Anchor {
 	return Anchor{Kind: kind, Field: field, Subject: c.Subject.String(), Fingerprint: fingerprint(c.Raw), NotAfter: c.NotAfter}
+}
+
+// ListAnchor describes a revocation list of either kind that may have the given greatest age; zero for none.
+func ListAnchor(kind Kind, field string, list *x509.RevocationList, maxAge time.Duration) Anchor {
+	return Anchor{
+		Kind: kind, Field: field, Subject: list.Issuer.String(), Fingerprint: fingerprint(list.Raw),
+		NotAfter: listEnd(list, maxAge), Since: list.ThisUpdate,
+	}
 }
 
 func fingerprint(der []byte) string {
@@ -65,8 +83,12 @@ func (a Anchor) Expired(now time.Time) bool { return !a.NotAfter.IsZero() && !no
 
 // warnFrom is when the warning begins, if certificates are warned of within the given time before their end.
 func (a Anchor) warnFrom(within time.Duration) time.Time {
-	if a.Kind == KindRevocationList {
+	switch a.Kind {
+	case KindRevocationList:
 		within = min(within, ListHorizon)
+	case KindFetchedList:
+		within = min(within, ListHorizon, max(0, a.NotAfter.Sub(a.Since)/fetchedListShare))
+	case KindRoot, KindTimestampRoot, KindIssuer, KindSigner:
 	}
 	return a.NotAfter.Add(-within)
 }
@@ -90,10 +112,7 @@ func (p Policy) Anchors() ([]Anchor, error) {
 	}
 	if compiled.Revocation.Mode != xmlsig.RevocationOff {
 		for _, list := range compiled.Revocation.CRLs {
-			anchors = append(anchors, Anchor{
-				Kind: KindRevocationList, Field: "revocation.crls", Subject: list.Issuer.String(),
-				Fingerprint: fingerprint(list.Raw), NotAfter: listEnd(list, compiled.Revocation.MaxAge),
-			})
+			anchors = append(anchors, ListAnchor(KindRevocationList, "revocation.crls", list, compiled.Revocation.MaxAge))
 		}
 	}
 	return anchors, nil

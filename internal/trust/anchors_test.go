@@ -134,6 +134,15 @@ func TestNextChange(t *testing.T) {
 		"a list warns a day before its end": {
 			anchors: []trust.Anchor{{Kind: trust.KindRevocationList, NotAfter: now.Add(3 * day)}}, want: now.Add(2 * day),
 		},
+		"a fetched list warns in the last sixteenth of its life": {
+			anchors: []trust.Anchor{{Kind: trust.KindFetchedList, Since: now.Add(-5 * day), NotAfter: now.Add(3 * day)}}, want: now.Add(3*day - 12*time.Hour),
+		},
+		"a fetched list that lives long warns a day before its end": {
+			anchors: []trust.Anchor{{Kind: trust.KindFetchedList, Since: now.Add(-97 * day), NotAfter: now.Add(3 * day)}}, want: now.Add(2 * day),
+		},
+		"a fetched list that contradicts itself warns at its end": {
+			anchors: []trust.Anchor{{Kind: trust.KindFetchedList, Since: now.Add(9 * day), NotAfter: now.Add(3 * day)}}, want: now.Add(3 * day),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := trust.NextChange(tc.anchors, now, trust.Horizon); !got.Equal(tc.want) {

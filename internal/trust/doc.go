@@ -24,6 +24,7 @@
 //	    timestampRoots: |
 //	      ...
 //	    revocation: {mode: Prefer, crls: ..., maxAgeSeconds: 604800}
+//	    levels: {subject: Log}      # report and accept; all other checks refuse
 //	    undatedDocuments: Refuse
 //	    acceptSequence: 120000      # one jump of the sequence that is meant, see docs/operations/troubleshooting.md
 //
@@ -34,6 +35,11 @@
 //
 // Unknown fields and duplicate keys are errors. A misspelt issuerPins that is passed over would silently
 // trust every issuer under the root.
+//
+// Four checks have a level: issuerPins, subject, extendedKeyUsages, revocation. Log is for trying a check out before it is
+// enforced, or for living through a publisher's mistake; it accepts exactly what leaving the check out would accept, and says
+// each time what it would have refused. There is no level for the rest, and none that stands for all checks: a policy from
+// which every check was taken by one word looks too much like one that has them.
 //
 // Anchors that run out silence a feed without anybody's doing; [Expiring] finds them in time.
 package trust

@@ -67,6 +67,19 @@ type Policy struct {
 	// operator's word, after asking the publisher, that the jump is meant. It stands in the file only; for a feed of the
 	// cluster an annotation of the feed says it. Zero: no jump.
 	AcceptSequence int64 `json:"acceptSequence,omitempty"`
+	// Levels say which checks only report what they find. Absent: all of them refuse.
+	Levels *Levels `json:"levels,omitempty"`
+}
+
+// Levels are the levels of the checks that have one: Enforce (also if empty) refuses a document that fails the check, Log
+// accepts it and reports what was found. A level stands only beside the field that configures its check. Everything else is
+// always enforced: the chain to a pinned root and its validity, codeSigning, the sizes of keys, the signature, the digest,
+// what a counter-signature contradicts, and the order of documents.
+type Levels struct {
+	IssuerPins        xmlsig.Level `json:"issuerPins,omitempty"`
+	Subject           xmlsig.Level `json:"subject,omitempty"`
+	ExtendedKeyUsages xmlsig.Level `json:"extendedKeyUsages,omitempty"`
+	Revocation        xmlsig.Level `json:"revocation,omitempty"`
 }
 
 // Subject is the subject of the signing certificate. Empty fields match anything.
@@ -170,6 +183,9 @@ func (p Policy) Compile() (xmlsig.Policy, error) {
 			note(err)
 		}
 	}
+	if compiled.Levels, err = p.compileLevels(); err != nil {
+		note(err)
+	}
 	switch p.UndatedDocuments {
 	case "", RefuseUndated, AcceptUndated:
 	default:
@@ -200,9 +216,6 @@ func (r Revocation) compile() (xmlsig.Revocation, error) {
 	var err error
 	if compiled.CRLs, err = parseCRLs(r.CRLs); err != nil {
 		return compiled, err
-	}
-	if compiled.Mode == xmlsig.RevocationRequire && len(compiled.CRLs) == 0 {
-		return compiled, fmt.Errorf("revocation: crls: none: mode %q would refuse every document", xmlsig.RevocationRequire)
 	}
 	return compiled, nil
 }

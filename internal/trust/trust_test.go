@@ -58,6 +58,9 @@ func full(tb testing.TB, p *pki.PKI) trust.Policy {
 			MaxAgeSeconds: 7200,
 		},
 		UndatedDocuments: trust.AcceptUndated,
+		Levels: &trust.Levels{
+			IssuerPins: xmlsig.LevelLog, Subject: xmlsig.LevelEnforce, ExtendedKeyUsages: xmlsig.LevelLog, Revocation: xmlsig.LevelEnforce,
+		},
 	}
 }
 
@@ -112,10 +115,12 @@ func TestCompileKeepsEveryField(t *testing.T) {
 		"mode":     string(compiled.Revocation.Mode),
 		"lists":    fmt.Sprint(len(compiled.Revocation.CRLs)),
 		"greatest": compiled.Revocation.MaxAge.String(),
+		"levels":   fmt.Sprint([]xmlsig.Level{compiled.Levels.IssuerPins, compiled.Levels.Subject, compiled.Levels.ExtendedKeyUsages, compiled.Levels.Revocation}),
 	}
 	want := map[string]string{
 		"roots": "2 true", "pins": "1 true", "subject": "Contoso/Example Mitigation Signing", "usages": "[" + pki.PrivateUsage.String() + "]",
 		"tsa": "1 true", "mode": "Require", "lists": "2", "greatest": "2h0m0s",
+		"levels": "[Log Enforce Log Enforce]",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("compiled policy (-want +got):\n%s", diff)
@@ -166,6 +171,14 @@ func manyFeeds(count int) string {
 	return b.String()
 }
 
+func TestRequireCompilesWithoutListsSinceTheyMayComeFromTheCluster(t *testing.T) {
+	policy := trust.Policy{Roots: string(testPKI(t).Root.PEM()), Revocation: &trust.Revocation{Mode: xmlsig.RevocationRequire}}
+	compiled, err := policy.Compile()
+	if err != nil || compiled.Revocation.Mode != xmlsig.RevocationRequire {
+		t.Errorf("mode = %q, %v, want Require", compiled.Revocation.Mode, err)
+	}
+}
+
 func TestCompileRefuses(t *testing.T) {
 	p := testPKI(t)
 	root := string(p.Root.PEM())
@@ -204,11 +217,24 @@ func TestCompileRefuses(t *testing.T) {
 		"an unknown mode":                  {func(p *trust.Policy) { p.Revocation = &trust.Revocation{Mode: "require"} }, `revocation: mode: "require"`},
 		"a negative age":                   {func(p *trust.Policy) { p.Revocation = &trust.Revocation{MaxAgeSeconds: -1} }, "maxAgeSeconds: -1"},
 		"an age that overflows":            {func(p *trust.Policy) { p.Revocation = &trust.Revocation{MaxAgeSeconds: 1 << 62} }, "maxAgeSeconds"},
-		"Require without lists":            {func(p *trust.Policy) { p.Revocation = &trust.Revocation{Mode: xmlsig.RevocationRequire} }, "would refuse every document"},
 		"a certificate as list":            {func(p *trust.Policy) { p.Revocation = &trust.Revocation{CRLs: root} }, `revocation: crls: block 1: type "CERTIFICATE"`},
 		"a damaged list": {func(p *trust.Policy) {
 			p.Revocation = &trust.Revocation{CRLs: "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"}
 		}, "revocation: crls: list 1"},
+		"an unknown level": {func(p *trust.Policy) {
+			p.IssuerPins, p.Levels = []string{strings.Repeat("a", 64)}, &trust.Levels{IssuerPins: "log"}
+		}, `levels: issuerPins: "log": want "Enforce" or "Log"`},
+		"a level of issuer pins without pins":    {func(p *trust.Policy) { p.Levels = &trust.Levels{IssuerPins: xmlsig.LevelLog} }, `levels: issuerPins: "Log": there is no check to have a level: the policy has no issuerPins`},
+		"a level of the subject without one":     {func(p *trust.Policy) { p.Levels = &trust.Levels{Subject: xmlsig.LevelEnforce} }, `levels: subject: "Enforce"`},
+		"a level of a subject that says nothing": {func(p *trust.Policy) { p.Subject, p.Levels = &trust.Subject{}, &trust.Levels{Subject: xmlsig.LevelLog} }, "levels: subject"},
+		"a level of usages without usages":       {func(p *trust.Policy) { p.Levels = &trust.Levels{ExtendedKeyUsages: xmlsig.LevelLog} }, "levels: extendedKeyUsages"},
+		"a level of revocation without it":       {func(p *trust.Policy) { p.Levels = &trust.Levels{Revocation: xmlsig.LevelLog} }, "levels: revocation"},
+		"a level of revocation that is not looked at": {func(p *trust.Policy) {
+			p.Revocation, p.Levels = &trust.Revocation{Mode: xmlsig.RevocationOff}, &trust.Levels{Revocation: xmlsig.LevelLog}
+		}, "the policy has no revocation with mode Prefer or Require"},
+		"several wrong levels, all reported": {func(p *trust.Policy) {
+			p.Levels = &trust.Levels{IssuerPins: xmlsig.LevelLog, Revocation: xmlsig.LevelLog}
+		}, "levels: revocation"},
 		"a jump to a negative sequence":     {func(p *trust.Policy) { p.AcceptSequence = -1 }, "acceptSequence: -1"},
 		"an unknown answer to undated ones": {func(p *trust.Policy) { p.UndatedDocuments = "accept" }, `undatedDocuments: "accept"`},
 	}
@@ -238,6 +264,12 @@ func FuzzParseFile(f *testing.F) {
 	}
 	f.Add(fileOf(f, map[string]trust.Policy{"contoso": full(f, p)}))
 	f.Add([]byte("apiVersion: ems.mitigation.dev/trust/v1\nfeeds: {a: {roots: x}}"))
+	for _, levels := range []trust.Levels{{Subject: xmlsig.LevelLog}, {IssuerPins: "log"}, {Revocation: xmlsig.LevelLog, ExtendedKeyUsages: xmlsig.LevelEnforce}} {
+		policy := full(f, p)
+		policy.Levels = &levels
+		f.Add(fileOf(f, map[string]trust.Policy{"contoso": policy}))
+		f.Add(fileOf(f, map[string]trust.Policy{"contoso": {Roots: policy.Roots, Levels: &levels}}))
+	}
 	f.Fuzz(func(t *testing.T, content []byte) {
 		file, err := trust.ParseFile(content)
 		if err != nil {
@@ -248,6 +280,58 @@ func FuzzParseFile(f *testing.F) {
 			if err != nil || len(compiled.Roots) == 0 {
 				t.Fatalf("feed %q of an accepted file does not compile: %v", name, err)
 			}
+			for check, l := range map[string]struct {
+				level      xmlsig.Level
+				configured bool
+			}{
+				"issuerPins":        {compiled.Levels.IssuerPins, len(compiled.IssuerPins) > 0},
+				"subject":           {compiled.Levels.Subject, compiled.Organization+compiled.CommonName != ""},
+				"extendedKeyUsages": {compiled.Levels.ExtendedKeyUsages, len(compiled.ExtendedKeyUsages) > 0},
+				"revocation":        {compiled.Levels.Revocation, policy.Revocation != nil && compiled.Revocation.Mode != xmlsig.RevocationOff},
+			} {
+				if l.level != "" && !l.configured || l.level != "" && l.level != xmlsig.LevelEnforce && l.level != xmlsig.LevelLog {
+					t.Fatalf("feed %q of an accepted file has level %q of %s, configured: %t", name, l.level, check, l.configured)
+				}
+			}
 		}
 	})
+}
+
+// TestALoggedCheckOfAFileAccepts goes the whole way from the file to the finding.
+func TestALoggedCheckOfAFileAccepts(t *testing.T) {
+	p := testPKI(t)
+	document, err := xmlsig.Sign([]byte(`<EOCS version="1.1"/>`), xmlsig.SignOptions{Key: p.ECDSA.Key, Certificates: p.ECDSA.Chain()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for level, wantFindings := range map[xmlsig.Level]int{xmlsig.LevelLog: 1, xmlsig.LevelEnforce: 0} {
+		file, err := trust.ParseFile(fileOf(t, map[string]trust.Policy{"contoso": {
+			Roots: string(p.Root.PEM()), Subject: &trust.Subject{Organization: "Fabrikam"}, Levels: &trust.Levels{Subject: level},
+		}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		policy, err := file.Feeds["contoso"].Compile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed, err := xmlsig.Verify(document, policy, now)
+		if (err == nil) != (wantFindings > 0) {
+			t.Fatalf("level %s: %v", level, err)
+		}
+		if err == nil && len(signed.Findings) != wantFindings {
+			t.Errorf("level %s: findings %v, want %d", level, signed.Findings, wantFindings)
+		}
+	}
+}
+
+func TestAFindingNamesItsFeed(t *testing.T) {
+	f := trust.Finding{Feed: "contoso", Finding: xmlsig.Finding{Check: xmlsig.CheckSubject, Subject: "certificate X", Reason: "another name"}}
+	if got, want := f.String(), "feed contoso: subject: certificate X: another name"; got != want {
+		t.Errorf("String() = %q, want %q", got, want)
+	}
+	f.Feed = ""
+	if got, want := f.String(), "subject: certificate X: another name"; got != want {
+		t.Errorf("String() = %q, want %q", got, want)
+	}
 }

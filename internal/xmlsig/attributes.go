@@ -63,9 +63,7 @@ func (s *scanner) resolve(name xml.Name, kind string) (string, error) {
 // attributes refuses repeated attributes, raw (a:x a:x) and expanded (a:x b:x with one namespace). etree
 // keeps the last of the former without a word.
 func (s *scanner) attributes(t xml.StartElement) error {
-	subject := "element " + shorten(qualified(t.Name))
-	expanded := make([]xml.Name, 0, len(t.Attr))
-	foreign := ""
+	s.expanded = s.expanded[:0]
 	for _, a := range t.Attr {
 		name := a.Name
 		if _, ok := declaration(a.Name); !ok && a.Name.Space != "" {
@@ -73,22 +71,46 @@ func (s *scanner) attributes(t xml.StartElement) error {
 			if err != nil {
 				return err
 			}
-			if foreign != "" && foreign != uri {
-				// Canonical order is by namespace name; the canonicalizer orders by local name.
-				return s.refuse(ClassShape, subject, "attributes of two namespaces on one element are not supported")
-			}
-			foreign, name.Space = uri, uri
+			name.Space = uri
 		} else if name.Space == "" {
 			if _, err := s.resolve(a.Name, "attribute"); err != nil {
 				return err
 			}
 		}
-		if slices.Contains(expanded, name) {
-			return s.refuse(ClassMalformed, subject, "attribute %s is repeated", shorten(qualified(a.Name)))
+		if slices.Contains(s.expanded, name) {
+			return s.refuse(ClassMalformed, "element "+shorten(qualified(t.Name)), "attribute %s is repeated", shorten(qualified(a.Name)))
 		}
-		expanded = append(expanded, name)
+		s.expanded = append(s.expanded, name)
 	}
 	return nil
+}
+
+// countAttributes looks ahead into a start tag, before encoding/xml reads it: a tag of 1 MiB has 260,000 attributes, for
+// which the decoder takes 70 MB before anybody can count them. Every attribute has one value in quotes, or the
+// decoder refuses it.
+func (s *scanner) countAttributes() error {
+	raw := s.source[s.start:]
+	if len(raw) < 2 || raw[0] != '<' || bytes.IndexByte([]byte("!?/"), raw[1]) >= 0 {
+		return nil
+	}
+	quoted := byte(0)
+	count := 0
+	for _, c := range raw {
+		switch {
+		case quoted != 0:
+			if c == quoted {
+				quoted = 0
+			}
+		case c == '>':
+			return nil
+		case c == '"', c == '\'':
+			quoted = c
+			if count++; count > MaxAttributes {
+				return s.refuse(ClassLimit, "start tag", "more than %d attributes", MaxAttributes)
+			}
+		}
+	}
+	return nil // never closed, which the decoder says
 }
 
 // rawTag reads the bytes of a start tag once more, for two rules that encoding/xml does not keep: attributes

@@ -2,7 +2,8 @@ package xmlsig
 
 import (
 	"github.com/beevik/etree"
-	dsig "github.com/russellhaering/goxmldsig"
+
+	"mitigation.dev/ems/internal/xmlsig/c14n"
 )
 
 // parseTree builds the tree of a document that passed the pre-scan.
@@ -20,14 +21,13 @@ func parseTree(document []byte) (*etree.Element, error) {
 }
 
 // canonicalRoot returns the canonical form of root without the given Signature (nil: as it is). It is the
-// node set of URI="" and of "#ID" alike: what stands outside the root is comments, which both leave out.
-// The root is taken apart in the course; it must not be used afterwards.
-func canonicalRoot(root, signature *etree.Element, method Canonicalization) ([]byte, error) {
-	if signature != nil && root.RemoveChild(signature) == nil {
+// node set of URI="" and of "#ID" alike: what stands outside the root is comments, which both leave out. size is
+// what the pre-scan expects at most.
+func canonicalRoot(root, signature *etree.Element, method Canonicalization, size int) ([]byte, error) {
+	if signature != nil && signature.Parent() != root {
 		return nil, refuse(ClassShape, "Signature", "not a child of the root element")
 	}
-	dropEmptyDefaults(root, "")
-	out, err := canonicalizer(method).Canonicalize(root)
+	out, err := c14n.Append(make([]byte, 0, size), root, signature, methodOf(method))
 	if err != nil {
 		return nil, &Error{Class: ClassMalformed, Subject: "root element", Reason: "cannot be canonicalised", Err: err}
 	}
@@ -38,60 +38,18 @@ func canonicalRoot(root, signature *etree.Element, method Canonicalization) ([]b
 }
 
 // canonicalSignedInfo returns the canonical form of a SignedInfo within its document: the namespaces in
-// scope, and for Canonical XML 1.0 (section 2.4) the xml: attributes too, come from the ancestors. The
-// canonicalizer's own search of the ancestors lets them override the element's, so it gets a copy
-// without a parent.
+// scope, and for Canonical XML 1.0 (section 2.4) the xml: attributes too, come from the ancestors.
 func canonicalSignedInfo(signedInfo *etree.Element, method Canonicalization) ([]byte, error) {
-	apex := signedInfo.Copy()
-	seen := map[string]bool{}
-	for _, a := range apex.Attr {
-		seen[a.FullKey()] = true
-	}
-	for ancestor := signedInfo.Parent(); ancestor != nil; ancestor = ancestor.Parent() {
-		for _, a := range ancestor.Attr {
-			key := a.FullKey()
-			declares := a.Space == prefixXMLNS || key == prefixXMLNS
-			inherited := a.Space == prefixXML && method == InclusiveC14N
-			if seen[key] || !declares && !inherited {
-				continue
-			}
-			seen[key] = true
-			if key == prefixXMLNS && a.Value == "" {
-				continue // shadows an outer default namespace, declares nothing
-			}
-			apex.CreateAttr(key, a.Value)
-		}
-	}
-	dropEmptyDefaults(apex, "")
-	out, err := canonicalizer(method).Canonicalize(apex)
+	out, err := c14n.Append(nil, signedInfo, nil, methodOf(method))
 	if err != nil {
 		return nil, &Error{Class: ClassShape, Subject: "SignedInfo", Reason: "cannot be canonicalised", Err: err}
 	}
 	return out, nil
 }
 
-func canonicalizer(method Canonicalization) dsig.Canonicalizer {
+func methodOf(method Canonicalization) c14n.Method {
 	if method == ExclusiveC14N {
-		return dsig.MakeC14N10ExclusiveCanonicalizerWithPrefixList("")
+		return c14n.Exclusive
 	}
-	return dsig.MakeC14N10RecCanonicalizer()
-}
-
-// dropEmptyDefaults removes every xmlns="" where no default namespace is in scope. It means nothing there,
-// and the exclusive canonicalizer writes it out although the standard leaves it out.
-func dropEmptyDefaults(element *etree.Element, inScope string) {
-	for i, a := range element.Attr {
-		if a.Space != "" || a.Key != prefixXMLNS {
-			continue
-		}
-		if a.Value == "" && inScope == "" {
-			element.Attr = append(element.Attr[:i], element.Attr[i+1:]...)
-		} else {
-			inScope = a.Value
-		}
-		break
-	}
-	for _, child := range element.ChildElements() {
-		dropEmptyDefaults(child, inScope)
-	}
+	return c14n.Inclusive
 }

@@ -1,8 +1,10 @@
 package xmlsig
 
 import (
+	"errors"
 	"testing"
 
+	"github.com/beevik/etree"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -56,5 +58,16 @@ func TestCanonicalSignedInfoWithinItsDocument(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestOnlyAChildOfTheRootIsLeftOut(t *testing.T) {
+	root := mustParse(t, []byte(`<a><b><Signature/></b><c/></a>`))
+	for _, element := range []*etree.Element{root, root.FindElement("b/Signature"), etree.NewElement("Signature")} {
+		_, err := canonicalRoot(root, element, ExclusiveC14N, 0)
+		var refusal *Error
+		if !errors.As(err, &refusal) || refusal.Class != ClassShape {
+			t.Errorf("element %s: error %v, want a refusal of its shape", element.GetPath(), err)
+		}
 	}
 }

@@ -72,7 +72,8 @@ func splitLeaf(certificates []*x509.Certificate) (leaf *x509.Certificate, author
 
 // judgePurpose checks what x509.Verify does not: with KeyUsages {CodeSigning} it lets a leaf without any
 // extended key usage pass.
-func judgePurpose(leaf *x509.Certificate, policy *Policy) error {
+func (s *Signed) judgePurpose(policy *Policy) error {
+	leaf := s.Signer
 	// The signer's curve is narrower than that of authorities: its signature has exactly 64 bytes.
 	if key, ok := leaf.PublicKey.(*ecdsa.PublicKey); ok && key.Curve != elliptic.P256() {
 		return refuse(ClassCertificate, describe(leaf), "ECDSA key on %s, want P-256", key.Curve.Params().Name)
@@ -88,12 +89,22 @@ func judgePurpose(leaf *x509.Certificate, policy *Policy) error {
 	if has(oidAnyExtKeyUsage) {
 		return refuse(ClassCertificate, describe(leaf), "extended key usage anyExtendedKeyUsage")
 	}
-	for _, oid := range append([]asn1.ObjectIdentifier{oidCodeSigning}, policy.ExtendedKeyUsages...) {
-		if !has(oid) {
-			return refuse(ClassCertificate, describe(leaf), "extended key usage %s is missing", oid)
+	if !has(oidCodeSigning) {
+		return refuseUsage(leaf, oidCodeSigning)
+	}
+	for _, oid := range policy.ExtendedKeyUsages {
+		if has(oid) {
+			continue
+		}
+		if err := s.weigh(CheckExtendedKeyUsages, policy.Levels.ExtendedKeyUsages, refuseUsage(leaf, oid)); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func refuseUsage(leaf *x509.Certificate, missing asn1.ObjectIdentifier) *Error {
+	return refuse(ClassCertificate, describe(leaf), "extended key usage %s is missing", missing)
 }
 
 func hasExtension(c *x509.Certificate, oid asn1.ObjectIdentifier) bool {
@@ -118,7 +129,8 @@ func extendedKeyUsages(c *x509.Certificate) ([]asn1.ObjectIdentifier, error) {
 	return usages, nil
 }
 
-func judgeIdentity(leaf *x509.Certificate, policy *Policy) error {
+func (s *Signed) judgeIdentity(policy *Policy) error {
+	leaf := s.Signer
 	for _, want := range []struct {
 		name, value string
 		oid         asn1.ObjectIdentifier
@@ -135,14 +147,19 @@ func judgeIdentity(leaf *x509.Certificate, policy *Policy) error {
 			}
 		}
 		if len(got) != 1 || got[0] != want.value {
-			return refuse(ClassUntrusted, describe(leaf), "%s is not exactly %q", want.name, want.value)
+			refusal := refuse(ClassUntrusted, describe(leaf), "%s is not exactly %q", want.name, want.value)
+			if err := s.weigh(CheckSubject, policy.Levels.Subject, refusal); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// judgeChain builds chains to the pinned roots at the given time and returns one that satisfies the issuer pins.
-func judgeChain(leaf *x509.Certificate, authorities []*x509.Certificate, policy *Policy, at time.Time) ([]*x509.Certificate, error) {
+// judgeChain builds chains to the pinned roots at the given time and returns one that satisfies the issuer pins. If they
+// are only logged and none does, it returns the one that a policy without pins would get.
+func (s *Signed) judgeChain(authorities []*x509.Certificate, policy *Policy, at time.Time) ([]*x509.Certificate, error) {
+	leaf := s.Signer
 	options := x509.VerifyOptions{
 		Roots:         x509.NewCertPool(), // never nil: that would be the system's store
 		Intermediates: x509.NewCertPool(),
@@ -159,7 +176,7 @@ func judgeChain(leaf *x509.Certificate, authorities []*x509.Certificate, policy 
 	if err != nil {
 		return nil, &Error{Class: ClassUntrusted, Subject: describe(leaf), Reason: "no valid chain to a configured root", Err: stableCause(err)}
 	}
-	issuer := ""
+	var unpinned []*x509.Certificate
 	for _, chain := range chains {
 		if len(chain) < 2 {
 			continue // a leaf that is itself a root: pins and revocation would have nothing to hold on to
@@ -167,12 +184,15 @@ func judgeChain(leaf *x509.Certificate, authorities []*x509.Certificate, policy 
 		if len(policy.IssuerPins) == 0 || slices.Contains(policy.IssuerPins, sha256.Sum256(chain[1].RawSubjectPublicKeyInfo)) {
 			return chain, nil
 		}
-		issuer = describe(chain[1])
+		if unpinned == nil {
+			unpinned = chain
+		}
 	}
-	if issuer == "" {
+	if unpinned == nil {
 		return nil, refuse(ClassUntrusted, describe(leaf), "it is itself configured as root")
 	}
-	return nil, refuse(ClassUntrusted, describe(leaf), "its issuer, %s, is not pinned", issuer)
+	refusal := refuse(ClassUntrusted, describe(leaf), "its issuer, %s, is not pinned", describe(unpinned[1]))
+	return unpinned, s.weigh(CheckIssuerPins, policy.Levels.IssuerPins, refusal)
 }
 
 // stableCause takes the current time out of the commonest cause, so that the same refusal reads the same in

@@ -107,6 +107,9 @@ func TestCounterSignature(t *testing.T) {
 			if !signed.SignedAt.Equal(tc.wantAt) {
 				t.Errorf("signed at %s, want %s", signed.SignedAt, tc.wantAt)
 			}
+			if length := len(signed.TimestampChain); (length == 0) != tc.wantAt.IsZero() || length > 0 && !signed.TimestampChain[length-1].Equal(p.TSARoot.Certificate) {
+				t.Errorf("%d certificates in the chain of the counter-signature, want one up to its root exactly if it was accepted", length)
+			}
 			if got := strings.Join(signed.Notes, "; "); !strings.Contains(got, tc.wantNote) || (tc.wantNote == "") != (got == "") {
 				t.Errorf("notes %q, want %q", got, tc.wantNote)
 			}

@@ -19,6 +19,11 @@
 //
 // # Considerations
 //
+// Four checks of the signer have a level ([Levels]): issuer pins, subject, further extended key usages and revocation. A
+// failed check whose level is Log becomes a [Finding] of an accepted document. That is for trying a check out before it is
+// enforced: Log accepts exactly what leaving the check out accepts, and neither the other checks nor the steps that say
+// whose content it is, and that it is unchanged, are touched by it.
+//
 // Order is part of the protection. Size and raw tokens are judged before anything builds a tree or
 // canonicalises, because a body of 130 KB can otherwise cost seconds and gigabytes. The signer's
 // certificates are judged before any public-key operation on the document, because a key that nobody
@@ -33,6 +38,7 @@
 // A signature says who published a document, not that it is the newest one. Sequence, issue and expiry
 // are the business of the caller.
 //
-// Canonicalisation is done by the canonicalizers of goxmldsig. Its Validate is not used: it cannot verify
-// a conforming ECDSA signature, builds no certificate chain and gives up after 1000 elements.
+// Canonicalisation is done by package c14n; docs/decisions/0005-own-canonicaliser.md says why. goxmldsig remains in the tests, as a
+// second opinion. Its Validate is no alternative to this package: it cannot verify a conforming ECDSA signature, builds no
+// certificate chain and gives up after 1000 elements.
 package xmlsig

@@ -23,13 +23,13 @@ var absoluteURI = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:`)
 
 type binding struct{ prefix, uri string }
 
-// openElement is one level of the pre-scan's stack. declared holds what the element declares; rendered what
-// exclusive canonicalisation would write on it, which is what the size estimate needs.
+// openElement is one level of the pre-scan's stack. declared holds what the element declares; rendered says how many
+// of the scanner's rendered are those of its ancestors.
 type openElement struct {
 	name     xml.Name
 	offset   int
 	declared []binding
-	rendered []binding
+	rendered int
 }
 
 type scopeStack []openElement
@@ -42,18 +42,6 @@ func (s scopeStack) lookup(prefix string) (string, bool) {
 	}
 	for _, v := range slices.Backward(s) {
 		for _, b := range v.declared {
-			if b.prefix == prefix {
-				return b.uri, true
-			}
-		}
-	}
-	return "", false
-}
-
-// lookupRendered is lookup over what exclusive canonicalisation has written so far.
-func (s scopeStack) lookupRendered(prefix string) (string, bool) {
-	for _, v := range slices.Backward(s) {
-		for _, b := range v.rendered {
 			if b.prefix == prefix {
 				return b.uri, true
 			}

@@ -22,6 +22,8 @@ type Policy struct {
 	TimestampRoots []*x509.Certificate
 	// Revocation says what to do about revocation lists.
 	Revocation Revocation
+	// Levels say which of these checks only report. Empty: all refuse.
+	Levels Levels
 }
 
 // RevocationMode says how much a missing or outdated revocation list matters.
@@ -59,6 +61,10 @@ type Signed struct {
 	Chain          []*x509.Certificate
 	// SignedAt is the time of an accepted counter-signature; zero if none was accepted.
 	SignedAt time.Time
+	// TimestampChain are the certificates of that counter-signature, from the authority's leaf to its root; empty if none was accepted.
+	TimestampChain []*x509.Certificate
 	// Notes say what was passed over: a counter-signature that was ignored, a revocation list that is missing.
 	Notes []string
+	// Findings say for what the document would have been refused if the policy's levels did not say Log.
+	Findings []Finding
 }

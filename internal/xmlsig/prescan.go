@@ -53,6 +53,9 @@ func prescan(input []byte) (*scan, error) {
 	decoder.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return r, nil }
 	for {
 		s.start = int(decoder.InputOffset())
+		if err := s.countAttributes(); err != nil {
+			return nil, err
+		}
 		token, err := decoder.RawToken()
 		s.end = int(decoder.InputOffset())
 		if errors.Is(err, io.EOF) {
@@ -71,11 +74,19 @@ type scanner struct {
 	source     []byte
 	start, end int // of the raw token
 	stack      scopeStack
+	// rendered holds what exclusive canonicalisation would have written of the open elements' namespaces, which is what
+	// the estimate of its size needs. The nearest is the last.
+	rendered []binding
+	// used and expanded are those of one element, kept for their memory.
+	used     []string
+	expanded []xml.Name
 	// inSignature is the depth of the Signature that is open, 0 when none is.
 	inSignature int
 	rootSeen    bool
 	elements    int
 	comments    int
+	// attributesSeen counts those of all elements, declarations included.
+	attributesSeen int
 	// declarations counts namespace declarations outside and inside the Signature.
 	declarations [2]int
 	copied       int
@@ -171,13 +182,13 @@ func (s *scanner) startElement(t xml.StartElement) error {
 	if s.elements++; s.elements > MaxElements {
 		return s.refuse(ClassLimit, "elements", "more than %d", MaxElements)
 	}
-	if len(t.Attr) > MaxAttributes {
-		return s.refuse(ClassLimit, "element "+shorten(name), "%d attributes, at most %d", len(t.Attr), MaxAttributes)
+	if s.attributesSeen += len(t.Attr); s.attributesSeen > MaxDocumentAttributes {
+		return s.refuse(ClassLimit, "attributes", "more than %d in all", MaxDocumentAttributes)
 	}
 	if err := s.rawTag(); err != nil {
 		return err
 	}
-	level := openElement{name: t.Name, offset: s.start}
+	level := openElement{name: t.Name, offset: s.start, rendered: len(s.rendered)}
 	if err := s.declare(&level, t.Attr); err != nil {
 		return err
 	}
@@ -216,7 +227,7 @@ func (s *scanner) endElement(t xml.EndElement) error {
 	if s.inSignature == len(s.stack) {
 		s.inSignature = 0
 	}
-	s.stack = s.stack[:len(s.stack)-1]
+	s.stack, s.rendered = s.stack[:len(s.stack)-1], s.rendered[:open.rendered]
 	if len(s.stack) == 0 {
 		s.result.rootEnd = s.start
 	}
@@ -268,44 +279,34 @@ func (s *scanner) grow(size int) error {
 // is an upper bound whichever the document asks for.
 func (s *scanner) growElement(t xml.StartElement) error {
 	size := 2*len(qualified(t.Name)) + len("<></>")
-	used := []string{t.Name.Space}
+	s.used = append(s.used[:0], t.Name.Space)
 	for _, a := range t.Attr {
 		size += len(qualified(a.Name)) + len(` =""`) + escapedAttribute(a.Value)
 		if _, ok := declaration(a.Name); !ok && a.Name.Space != "" {
-			used = append(used, a.Name.Space)
+			s.used = append(s.used, a.Name.Space)
 		}
 	}
-	level := &s.stack[len(s.stack)-1]
-	for _, prefix := range used {
+	for _, prefix := range s.used {
 		if prefix == prefixXML {
 			continue
 		}
-		uri, declared := s.stack.lookup(prefix)
-		rendered, isRendered := s.stack.lookupRendered(prefix)
-		if uri == rendered {
-			// The canonicalizer writes xmlns="" where an ancestor's default namespace was declared but
-			// never used; the standard (Exclusive XML Canonicalization 1.0, section 3) does not.
-			if prefix == "" && uri == "" && declared && !isRendered && s.shadowsDefault() {
-				return s.refuse(ClassShape, "element "+shorten(t.Name.Local), `xmlns="" below a default namespace that no element uses`)
-			}
+		uri, _ := s.stack.lookup(prefix)
+		if uri == s.lookupRendered(prefix) {
 			continue
 		}
-		level.rendered = append(level.rendered, binding{prefix, uri})
+		s.rendered = append(s.rendered, binding{prefix, uri})
 		size += len(` xmlns:=""`) + len(prefix) + escapedAttribute(uri)
 	}
 	return s.grow(size)
 }
 
-// shadowsDefault tells whether a default namespace in the ancestry is hidden by xmlns="".
-func (s *scanner) shadowsDefault() bool {
-	for _, level := range s.stack {
-		for _, b := range level.declared {
-			if b.prefix == "" && b.uri != "" {
-				return true
-			}
+func (s *scanner) lookupRendered(prefix string) string {
+	for _, b := range slices.Backward(s.rendered) {
+		if b.prefix == prefix {
+			return b.uri
 		}
 	}
-	return false
+	return ""
 }
 
 func qualified(name xml.Name) string {

@@ -84,12 +84,11 @@ func TestPrescanRefuses(t *testing.T) {
 		"two colons":                             {`<a:b:c xmlns:a="urn:a"/>`, ClassMalformed, ""},
 		"a colon in front":                       {`<:a/>`, ClassMalformed, "qualified"},
 		"a local name that begins with a digit":  {`<p:1 xmlns:p="urn:a"/>`, ClassMalformed, "qualified"},
-		"attributes of two namespaces":           {`<a xml:lang="en" p:b="1" xmlns:p="urn:p"/>`, ClassShape, "two namespaces"},
-		"xmlns='' below an unused default":       {`<p:a xmlns:p="urn:p" xmlns="urn:d"><b xmlns=""/></p:a>`, ClassShape, "below a default namespace"},
 		"depth 17":                               {nested(17, ""), ClassLimit, "deeper than 16"},
 		"depth of thousands":                     {nested(100_000, ""), ClassLimit, "deeper than 16"},
 		"20,001 elements":                        {"<a>" + strings.Repeat("<b/>", 20_000) + "</a>", ClassLimit, "more than 20000"},
-		"65 attributes":                          {"<a" + numbered(` a%d=""`, 65) + "/>", ClassLimit, "65 attributes"},
+		"65 attributes":                          {"<a" + numbered(` a%d=""`, 65) + "/>", ClassLimit, "more than 64 attributes"},
+		"65,537 attributes":                      {"<a>" + strings.Repeat("<b"+numbered(` a%d=""`, 64)+"/>", 1024) + `<b a=""/></a>`, ClassLimit, "more than 65536 in all"},
 		"nine namespaces":                        {"<a>" + numbered(`<b xmlns="urn:%d"/>`, 9) + "</a>", ClassLimit, "more than 8"},
 		"the known namespace amplification":      {"<a" + numbered(` xmlns:n%d="urn:n"`, 60) + ">" + strings.Repeat("<b/>", 10_000) + "</a>", ClassLimit, "more than 8"},
 		"28 levels of 60 declarations":           {nested(28, numbered(` xmlns:n%d="urn:n"`, 60)), ClassLimit, "more than 8"},
@@ -127,7 +126,9 @@ func TestPrescanAccepts(t *testing.T) {
 		"comments and white space around":     "<!-- x -->\n<a/>\r\n<!-- y --> ",
 		"depth 16":                            nested(16, ""),
 		"20,000 elements":                     "<a>" + strings.Repeat("<b/>", 19_999) + "</a>",
+		"64 attributes with other quotes":     "<a" + numbered(` a%d="'>'"`, 64) + ">'\"'\"</a>",
 		"64 attributes":                       "<a" + numbered(` a%d=""`, 64) + "/>",
+		"65,536 attributes":                   "<a>" + strings.Repeat("<b"+numbered(` a%d=""`, 64)+"/>", 1024) + "</a>",
 		"eight namespaces":                    "<a>" + numbered(`<b xmlns="urn:%d"/>`, 8) + "</a>",
 		"256 comments":                        "<a>" + strings.Repeat("<!---->", 256) + "</a>",
 		"xml: attributes":                     `<a xml:lang="en" xml:space="preserve"/>`,
@@ -136,6 +137,8 @@ func TestPrescanAccepts(t *testing.T) {
 		"elements of XML Signature inside":    "<a><Signature" + signatureNamespace + "><Object><Signature/></Object></Signature></a>",
 		"another namespace's Signature":       `<a><Signature/><b><Signature xmlns="urn:x"/></b></a>`,
 		"a local xmlns=''":                    `<a xmlns="urn:d"><b xmlns=""/></a>`,
+		"xmlns='' below an unused default":    `<p:a xmlns:p="urn:p" xmlns="urn:d"><b xmlns=""/></p:a>`,
+		"attributes of two namespaces":        `<a xml:lang="en" p:b="1" xmlns:p="urn:p"/>`,
 	}
 	for name, document := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -173,19 +176,17 @@ func TestTheEstimateIsAnUpperBound(t *testing.T) {
 		"empty":                `<a/>`,
 		"escapes":              "<a b='\"&#9;&#10;&#13;&lt;&amp;>'>&lt;&amp;&gt;&#13;\r\n</a>",
 		"namespaces inherited": `<a xmlns:p="urn:p" xmlns="urn:d"><p:b p:x="1"/><c><p:d/></c></a>`,
+		"namespaces repeated":  `<a xmlns:p="urn:p">` + strings.Repeat("<p:b/>", 20) + `</a>`,
 		"namespaces unused":    `<a xmlns:p="urn:p" xmlns:q="urn:q"><b xmlns:p="urn:p"/></a>`,
 		"a default undone":     `<a xmlns="urn:d"><b xmlns=""><c/></b></a>`,
+		"a default unused":     `<p:a xmlns:p="urn:p" xmlns="urn:d"><b xmlns=""/><c/></p:a>`,
 	} {
 		scanned, err := prescan([]byte(document))
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for _, method := range []Canonicalization{ExclusiveC14N, InclusiveC14N} {
-			root, err := parseTree(scanned.document)
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			canonical, err := canonicalRoot(root, nil, method)
+			canonical, err := canonicalRoot(mustParse(t, scanned.document), nil, method, 0)
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}

@@ -32,7 +32,7 @@ func TestListsThatAreNotCurrent(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			err := judgeCurrent(&tc.list, tc.maxAge, now)
+			err := CurrentList(&tc.list, tc.maxAge, now)
 			if tc.want == "" {
 				if err != nil {
 					t.Fatal(err)

@@ -159,7 +159,7 @@ func (s *signing) digestContent() error {
 		}
 		s.uri = "#" + id
 	}
-	canonical, err := canonicalRoot(root, nil, *s.options.Transform)
+	canonical, err := canonicalRoot(root, nil, *s.options.Transform, s.scanned.canonicalBytes)
 	if err != nil {
 		return fmt.Errorf("signing: %w", err)
 	}

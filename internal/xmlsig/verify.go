@@ -42,7 +42,7 @@ func Verify(document []byte, policy Policy, now time.Time) (*Signed, error) {
 	if err := s.verifySignedInfo(signed.Signer); err != nil {
 		return nil, err
 	}
-	if signed.Canonical, err = s.verifyDigest(root); err != nil {
+	if signed.Canonical, err = s.verifyDigest(root, scanned.canonicalBytes); err != nil {
 		return nil, err
 	}
 	signed.Digest = sha256.Sum256(signed.Canonical)
@@ -60,13 +60,13 @@ func judgeSigner(s *signature, policy *Policy, now time.Time) (*Signed, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := judgePurpose(leaf, policy); err != nil {
-		return nil, err
-	}
-	if err := judgeIdentity(leaf, policy); err != nil {
-		return nil, err
-	}
 	signed := &Signed{Signer: leaf}
+	if err := signed.judgePurpose(policy); err != nil {
+		return nil, err
+	}
+	if err := signed.judgeIdentity(policy); err != nil {
+		return nil, err
+	}
 	ignored, err := s.judgeCounterSignature(signed, policy, now)
 	if err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func judgeSigner(s *signature, policy *Policy, now time.Time) (*Signed, error) {
 	if !signed.SignedAt.IsZero() {
 		at = signed.SignedAt
 	}
-	if signed.Chain, err = judgeChain(leaf, authorities, policy, at); err != nil {
+	if signed.Chain, err = signed.judgeChain(authorities, policy, at); err != nil {
 		// Why the chain was judged now is part of why it failed.
 		var refusal *Error
 		if ignored != "" && errors.As(err, &refusal) {
@@ -85,9 +85,11 @@ func judgeSigner(s *signature, policy *Policy, now time.Time) (*Signed, error) {
 	}
 	signed.Issuer = signed.Chain[1]
 	require := policy.Revocation.Mode == RevocationRequire
-	notes, err := judgeRevocation(signed.Chain, &policy.Revocation, require, now)
-	if err != nil {
-		return nil, err
+	notes, refusals := judgeRevocation(signed.Chain, &policy.Revocation, require, now)
+	for _, refusal := range refusals {
+		if err := signed.weigh(CheckRevocation, policy.Levels.Revocation, refusal); err != nil {
+			return nil, err
+		}
 	}
 	signed.Notes = append(signed.Notes, notes...)
 	return signed, judgeKeyValue(s, leaf)
@@ -125,12 +127,15 @@ func (s *signature) judgeCounterSignature(signed *Signed, policy *Policy, now ti
 	if token.Time.Before(leaf.NotBefore) || token.Time.After(leaf.NotAfter) {
 		return "", refuse(ClassTimestamp, "CounterSignature", "its time %s is outside the validity of %s", token.Time.Format(time.RFC3339), describe(leaf))
 	}
-	notes, err := judgeRevocation(token.Chain, &policy.Revocation, false, now)
-	if err != nil {
-		return "", &Error{Class: ClassTimestamp, Subject: "CounterSignature", Err: err}
+	notes, refusals := judgeRevocation(token.Chain, &policy.Revocation, false, now)
+	for _, r := range refusals {
+		refusal := refuse(ClassTimestamp, "CounterSignature", "%s: %s", r.Subject, r.Reason)
+		if err := signed.weigh(CheckRevocation, policy.Levels.Revocation, refusal); err != nil {
+			return "", err
+		}
 	}
 	signed.Notes = append(signed.Notes, notes...)
-	signed.SignedAt = token.Time
+	signed.SignedAt, signed.TimestampChain = token.Time, token.Chain
 	return "", nil
 }
 
@@ -169,8 +174,8 @@ func (s *signature) verifySignedInfo(signer *x509.Certificate) error {
 }
 
 // verifyDigest compares the content with SignedInfo, which is verified by now, and returns the content.
-func (s *signature) verifyDigest(root *etree.Element) ([]byte, error) {
-	canonical, err := canonicalRoot(root, s.element, s.transform)
+func (s *signature) verifyDigest(root *etree.Element, size int) ([]byte, error) {
+	canonical, err := canonicalRoot(root, s.element, s.transform, size)
 	if err != nil {
 		return nil, err
 	}

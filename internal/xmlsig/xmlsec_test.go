@@ -54,6 +54,8 @@ var difficult = map[string]string{
 	"a default namespace":   `<EOCS xmlns="urn:d" xmlns:ds="urn:not-dsig" ID="eocs"><a/></EOCS>`,
 	"xml: attributes":       `<EOCS xml:space="preserve" xml:lang="de" ID="eocs" lang="x"><a xml:lang="en"> </a></EOCS>`,
 	"markup in CDATA":       `<EOCS ID="eocs"><v>a<![CDATA[<b>]]]]><![CDATA[>&amp;]]></v></EOCS>`,
+	"two namespaces":        `<EOCS xmlns:p="urn:2" xmlns:q="urn:1" ID="eocs" p:a="1" q:b="2" xml:lang="en"><p:x q:x="1" p:x="2"/></EOCS>`,
+	"an unused default":     `<p:EOCS xmlns:p="urn:p" xmlns="urn:d" ID="eocs"><a xmlns=""><b/></a><p:c xmlns=""><d/></p:c></p:EOCS>`,
 	"a prefixed root":       `<p:EOCS xmlns:p="urn:p" xmlns="urn:d" ID="eocs"><p:a/><b/></p:EOCS>`,
 }
 

@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"bytes"
+	"encoding/base64"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -69,6 +71,24 @@ spec:
   product: ExchangeServer
   trust: {roots: "not a certificate"}
 `, "roots must hold at least one certificate in PEM"),
+		Entry("a feed that requires revocation lists and has none", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationFeed
+metadata: {name: no-lists}
+spec:
+  url: https://ocs.contoso.com/mitigations
+  product: ExchangeServer
+  trust: {roots: "-----BEGIN CERTIFICATE-----", revocation: {mode: Require}}
+`, "mode Require without crls or urls would refuse every document"),
+		Entry("revocation lists by another scheme", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationFeed
+metadata: {name: ldap-lists}
+spec:
+  url: https://ocs.contoso.com/mitigations
+  product: ExchangeServer
+  trust: {roots: "-----BEGIN CERTIFICATE-----", revocation: {mode: Prefer, urls: ["ldap:///CN=Issuing"]}}
+`, "each of urls must be an absolute http or https URL"),
 		Entry("a feed that is polled every second", `
 apiVersion: ems.mitigation.dev/v1alpha1
 kind: MitigationFeed
@@ -196,13 +216,59 @@ spec:
 apiVersion: ems.mitigation.dev/v1alpha1
 kind: MitigationBundle
 metadata: {name: exchange-0123}
-spec: {feedName: exchange, product: ExchangeServer, digest: "` + aDigest + `", document: "` + strings.Repeat("QUJD", 1<<20/3) + `"}
+spec: {feedName: exchange, product: ExchangeServer, digest: "` + aDigest + `", document: "` + strings.Repeat("+/8/", 1<<20/3) + `"}
 `)
 		Expect(env.Client.Create(ctx, bundle)).To(Succeed(), "a document of 1 MiB must fit")
 		DeferCleanup(func(ctx SpecContext) { Expect(env.Client.Delete(ctx, bundle)).To(Succeed()) })
 
 		Expect(unstructured.SetNestedField(bundle.Object, "QUJE", "spec", "document")).To(Succeed())
-		Expect(env.Client.Update(ctx, bundle)).To(MatchError(ContainSubstring("a MitigationBundle never changes")))
+		Expect(env.Client.Update(ctx, bundle)).To(MatchError(ContainSubstring("of a MitigationBundle only revocationLists may change")))
+	})
+
+	Context("The revocation lists of a bundle", func() {
+		var bundle *unstructured.Unstructured
+
+		BeforeEach(func(ctx SpecContext) {
+			bundle = parse(`
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationBundle
+metadata: {name: exchange-0123}
+spec: {feedName: exchange, product: ExchangeServer, digest: "` + aDigest + `", document: "` + strings.Repeat("+/8/", 1<<20/3) + `"}
+`)
+			Expect(env.Client.Create(ctx, bundle)).To(Succeed())
+			DeferCleanup(func(ctx SpecContext) { Expect(env.Client.Delete(ctx, bundle)).To(Succeed()) })
+		})
+
+		set := func(ctx SpecContext, lists ...any) error {
+			GinkgoHelper()
+			Expect(unstructured.SetNestedSlice(bundle.Object, lists, "spec", "revocationLists")).To(Succeed())
+			return env.Client.Update(ctx, bundle)
+		}
+		of := func(length int) string { return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xff}, length)) }
+
+		It("may change beside the largest document", func(ctx SpecContext) {
+			Expect(set(ctx, of(96<<10))).To(Succeed(), "a document of 1 MiB and lists of 96 KiB must fit into etcd")
+			Expect(set(ctx, of(48<<10), of(48<<10))).To(Succeed())
+			Expect(set(ctx, of(10), of(20))).To(Succeed())
+			unstructured.RemoveNestedField(bundle.Object, "spec", "revocationLists")
+			Expect(env.Client.Update(ctx, bundle)).To(Succeed())
+		})
+
+		It("have at most 96 KiB together", func(ctx SpecContext) {
+			Expect(set(ctx, of(48<<10), of(48<<10+1))).To(MatchError(ContainSubstring("revocationLists may have at most 98304 bytes together")))
+			Expect(set(ctx, of(1), of(2), of(3), of(4), of(5), of(6), of(7), of(8), of(9))).To(MatchError(ContainSubstring("must have at most 8 items")))
+		})
+
+		It("must be base64, or nobody could read the bundle any more", func(ctx SpecContext) {
+			for _, broken := range []string{"QUJDR", "QUJD====", "QU=D", "QUJ_", "QUJD\n", "QUJDRA="} {
+				Expect(set(ctx, broken)).To(MatchError(ContainSubstring("spec.revocationLists[0]")), broken)
+			}
+		})
+
+		It("may not bring another field with them", func(ctx SpecContext) {
+			Expect(unstructured.SetNestedField(bundle.Object, "Contoso", "spec", "publisher")).To(Succeed())
+			Expect(set(ctx, of(10))).To(MatchError(ContainSubstring("of a MitigationBundle only revocationLists may change")))
+		})
 	})
 
 	It("lets no sequence of a server go back", func(ctx SpecContext) {

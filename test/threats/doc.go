@@ -3,7 +3,8 @@
 // Every row of the table is one attack of The Update Framework's threat model (its specification, section 1.5.2), adapted
 // to a feed that is one signed document. It says what the attacker has, what is served step by step, and which check
 // must refuse it. A document takes the way that it takes in the manager and in the agent: over HTTP through package fetch,
-// then packages xmlsig, ocs and replay, with what was accepted before as the only memory.
+// then packages xmlsig, ocs and replay, with what was accepted before as the only memory. Revocation lists that the cluster
+// carries go through package revocation as they do in the agent.
 //
 // # Considerations
 //

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"mitigation.dev/ems/internal/ocs"
 	"mitigation.dev/ems/internal/policy"
 	"mitigation.dev/ems/internal/replay"
+	"mitigation.dev/ems/internal/revocation"
 	"mitigation.dev/ems/internal/xmlsig"
 	"mitigation.dev/ems/test/pki"
 )
@@ -33,6 +35,8 @@ type receiver struct {
 	trust  xmlsig.Policy
 	limits fetch.Limits
 	seen   replay.Seen
+	// lists are the revocation lists that the receiver was handed and believed.
+	lists []*revocation.List
 	// document is the last one accepted: what the servers are protected by.
 	document *ocs.Document
 }
@@ -60,6 +64,39 @@ func (r *receiver) receive(ctx context.Context, url string, now time.Time) error
 	}
 	r.seen, r.document = r.seen.After(candidate), document
 	return nil
+}
+
+// handed lets revocation lists take the way from the cluster to a server, in mode Prefer, where a list that is held back
+// is not missed. refusal is a part of why one of them is not believed; empty: all are.
+func handed(t *testing.T, refusal string, lists ...*x509.RevocationList) func(*receiver) {
+	return func(r *receiver) {
+		t.Helper()
+		var refused []string
+		var believed []*revocation.List
+		for _, l := range lists {
+			parsed, err := revocation.Parse(l.Raw)
+			if err == nil {
+				err = parsed.VerifyBy([]*x509.Certificate{publisherKeys(t).Root.Certificate, publisherKeys(t).Issuing.Certificate}, start)
+			}
+			if err != nil {
+				refused = append(refused, err.Error())
+				continue
+			}
+			believed = append(believed, parsed)
+		}
+		merged, older := revocation.Merge(r.lists, believed)
+		for _, o := range older {
+			refused = append(refused, o.Message)
+		}
+		if said := strings.Join(refused, "; "); !strings.Contains(said, refusal) || (refusal == "") != (said == "") {
+			t.Fatalf("refused lists: %q, want %q", said, refusal)
+		}
+		r.lists = merged
+		r.trust.Revocation = xmlsig.Revocation{Mode: xmlsig.RevocationPrefer}
+		for _, l := range merged {
+			r.trust.Revocation.CRLs = append(r.trust.Revocation.CRLs, l.RevocationList)
+		}
+	}
 }
 
 // verdict names the check that answered.

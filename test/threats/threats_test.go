@@ -237,6 +237,13 @@ func keyThreats(t *testing.T) map[string]threat {
 		}
 		return list
 	}
+	later := func(after time.Duration, issuer *pki.Identity, revoked ...*pki.Identity) *x509.RevocationList {
+		list, err := issuer.RevocationList(start.Add(after), start.Add(after+24*time.Hour), revoked...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
 	lists := func(mode xmlsig.RevocationMode, lists ...*x509.RevocationList) func(*receiver) {
 		return func(r *receiver) { r.trust.Revocation = xmlsig.Revocation{Mode: mode, CRLs: lists} }
 	}
@@ -260,6 +267,18 @@ func keyThreats(t *testing.T) map[string]threat {
 			{does: "the same with the news of it held back for good", after: 30 * time.Hour, change: lists(xmlsig.RevocationRequire, list(p.Issuing), list(p.Root)), answer: serve(stolen), want: "signature: signer revoked"},
 			{does: "the publisher's next document with a new key", after: time.Hour, change: lists(xmlsig.RevocationRequire, list(p.Issuing, p.ECDSA), list(p.Root)), answer: serve(byNewLeaf), want: accepted},
 		}, protects: []string{"M1", "M2"}},
+		"a revoked signer, by a list that the cluster carries": {has: "the signing key, and a list of their own authority", steps: []step{
+			{does: "the genuine document", change: handed(t, "", list(p.Issuing)), answer: serve(first), want: accepted},
+			{does: "a document of the stolen key beside a forged list", change: handed(t, "verification failure", list(foreign.Issuing)), answer: serve(publisher{t, p.ECDSA}.publish(43, start, "M1")), want: accepted},
+			{does: "another, after the list arrived", change: handed(t, "", later(time.Minute, p.Issuing, p.ECDSA)), answer: serve(publisher{t, p.ECDSA}.publish(44, start, "M9")), want: "signature: signer revoked"},
+			{does: "the publisher's next document with a new key", answer: serve(publisher{t, renewed}.publish(45, start, "M1", "M2")), want: accepted},
+		}, protects: []string{"M1", "M2"}},
+		"an old list replayed": {has: "the signing key and the cluster", steps: []step{
+			{does: "the stolen key after the list arrived", change: handed(t, "", later(time.Minute, p.Issuing, p.ECDSA)), answer: serve(stolen), want: "signature: signer revoked"},
+			{does: "the list of before brought back", change: handed(t, "is older than", list(p.Issuing)), answer: serve(stolen), want: "signature: signer revoked"},
+			{does: "no list at all", change: handed(t, ""), answer: serve(stolen), want: "signature: signer revoked"},
+			{does: "lists of another authority only", change: handed(t, "", list(p.Root)), answer: serve(stolen), want: "signature: signer revoked"},
+		}},
 		"rotation of roots by overlap": {has: "the old root, which leaked after it was replaced", steps: []step{
 			{does: "a document under the old root", answer: serve(first), want: accepted},
 			{does: "one under the new root, too early", answer: serve(byNewRoot), want: "signature: signer not trusted"},

@@ -28,6 +28,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ConfigMapKeyReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Exception"):
 		return &apiv1alpha1.ExceptionApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("FetchLimits"):
+		return &apiv1alpha1.FetchLimitsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("FixedBuild"):
 		return &apiv1alpha1.FixedBuildApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HealthChecks"):
@@ -70,6 +72,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ObservedFeedApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PlannedMitigation"):
 		return &apiv1alpha1.PlannedMitigationApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PlanRevocation"):
+		return &apiv1alpha1.PlanRevocationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PlanSource"):
 		return &apiv1alpha1.PlanSourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PoolMitigationConfig"):
@@ -94,6 +98,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ReleaseApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Revocation"):
 		return &apiv1alpha1.RevocationApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RevocationListStatus"):
+		return &apiv1alpha1.RevocationListStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RevocationStatus"):
+		return &apiv1alpha1.RevocationStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Ring"):
 		return &apiv1alpha1.RingApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RolloutSpec"):
@@ -112,6 +120,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ServerMitigationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServerSummary"):
 		return &apiv1alpha1.ServerSummaryApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TrustLevels"):
+		return &apiv1alpha1.TrustLevelsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TrustPolicy"):
 		return &apiv1alpha1.TrustPolicyApplyConfiguration{}
 

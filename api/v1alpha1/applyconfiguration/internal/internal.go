@@ -128,6 +128,21 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.FailureAction
   scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.FetchLimits
+  map:
+    fields:
+    - name: connectTimeoutSeconds
+      type:
+        scalar: numeric
+    - name: headerTimeoutSeconds
+      type:
+        scalar: numeric
+    - name: maxBytes
+      type:
+        scalar: numeric
+    - name: minimumBytesPerSecond
+      type:
+        scalar: numeric
 - name: dev.mitigation.ems.api.v1alpha1.FixedBuild
   map:
     fields:
@@ -282,6 +297,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: publisher
       type:
         scalar: string
+    - name: revocationLists
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
     - name: sequence
       type:
         scalar: numeric
@@ -393,6 +414,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: intervalSeconds
       type:
         scalar: numeric
+    - name: limits
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.FetchLimits
     - name: maxAgeSeconds
       type:
         scalar: numeric
@@ -405,6 +429,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: proxyURL
       type:
         scalar: string
+    - name: push
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.Switch
     - name: timeoutSeconds
       type:
         scalar: numeric
@@ -449,12 +476,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: push
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.PushState
     - name: refused
       type:
         list:
           elementType:
             namedType: dev.mitigation.ems.api.v1alpha1.RefusedConfig
           elementRelationship: atomic
+    - name: revocation
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.RevocationStatus
 - name: dev.mitigation.ems.api.v1alpha1.MitigationID
   scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.MitigationPlan
@@ -492,6 +525,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: mode
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.Mode
+    - name: revocation
+      type:
+        list:
+          elementType:
+            namedType: dev.mitigation.ems.api.v1alpha1.PlanRevocation
+          elementRelationship: associative
+          keys:
+          - feedName
     - name: sources
       type:
         list:
@@ -622,6 +663,18 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: numeric
 - name: dev.mitigation.ems.api.v1alpha1.Placement
   scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.PlanRevocation
+  map:
+    fields:
+    - name: bundleName
+      type:
+        scalar: string
+    - name: digest
+      type:
+        scalar: string
+    - name: feedName
+      type:
+        scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.PlanSource
   map:
     fields:
@@ -869,6 +922,8 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.Product
   scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.PushState
+  scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.RefusedConfig
   map:
     fields:
@@ -905,8 +960,50 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: mode
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.RevocationMode
+    - name: urls
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+- name: dev.mitigation.ems.api.v1alpha1.RevocationListStatus
+  map:
+    fields:
+    - name: issuer
+      type:
+        scalar: string
+    - name: nextUpdateTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: number
+      type:
+        scalar: string
+    - name: source
+      type:
+        scalar: string
+    - name: thisUpdateTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: dev.mitigation.ems.api.v1alpha1.RevocationMode
   scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.RevocationStatus
+  map:
+    fields:
+    - name: bundleName
+      type:
+        scalar: string
+    - name: digest
+      type:
+        scalar: string
+    - name: lastReadTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: lists
+      type:
+        list:
+          elementType:
+            namedType: dev.mitigation.ems.api.v1alpha1.RevocationListStatus
+          elementRelationship: atomic
 - name: dev.mitigation.ems.api.v1alpha1.Ring
   map:
     fields:
@@ -1104,6 +1201,23 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.Switch
   scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.TrustLevel
+  scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.TrustLevels
+  map:
+    fields:
+    - name: extendedKeyUsages
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.TrustLevel
+    - name: issuerPins
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.TrustLevel
+    - name: revocation
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.TrustLevel
+    - name: subject
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.TrustLevel
 - name: dev.mitigation.ems.api.v1alpha1.TrustPolicy
   map:
     fields:
@@ -1119,6 +1233,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+    - name: levels
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.TrustLevels
     - name: revocation
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.Revocation

@@ -14,7 +14,8 @@ import (
 // MitigationBundleApplyConfiguration represents a declarative configuration of the MitigationBundle type for use
 // with apply.
 //
-// MitigationBundle is one verified signed document, immutable. Agents fetch it and verify it again.
+// MitigationBundle is one verified signed document, immutable but for the revocation lists beside it. Agents fetch it
+// and verify everything again.
 type MitigationBundleApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration `json:""`
 	// metadata is the standard object's metadata.

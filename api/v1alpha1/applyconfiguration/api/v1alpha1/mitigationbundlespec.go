@@ -11,14 +11,22 @@ import (
 // with apply.
 //
 // MitigationBundleSpec is one verified signed document and what is known of it.
+//
+// The fields in base64 have no format "byte": CEL reads values of that format as base64 of the other alphabet, that of URLs, so that
+// a rule over a value with "+" or "/" fails, and with it every update. Their pattern takes what the format would.
 type MitigationBundleSpecApplyConfiguration struct {
 	// feedName is the MitigationFeed that the document came from.
 	FeedName *string `json:"feedName,omitempty"`
 	// product of the feed, for mitigations that do not say what they are made for.
 	Product *apiv1alpha1.Product `json:"product,omitempty"`
-	// document is the signed document, byte for byte as it was served, at most 1 MiB (base64: 1,398,104
+	// document is the signed document, byte for byte as it was served, in base64, at most 1 MiB (1,398,104
 	// characters).
 	Document []byte `json:"document,omitempty"`
+	// revocationLists are certificate revocation lists, each in DER, together at most 96 KiB. They are the only field
+	// that may change. Nothing here is trusted: agents check each list's signature, and that it is newer than theirs.
+	// The size leaves room in etcd, which takes 1,572,864 bytes: the largest document in base64 has 1,398,104, 96 KiB
+	// in base64 have 131,072, and 43,688 are left for everything else.
+	RevocationLists [][]byte `json:"revocationLists,omitempty"`
 	// digest is the SHA-256, in hex, of the canonical signed content. It identifies the document: unsigned
 	// bytes may vary without breaking the signature.
 	Digest *string `json:"digest,omitempty"`
@@ -60,6 +68,16 @@ func (b *MitigationBundleSpecApplyConfiguration) WithProduct(value apiv1alpha1.P
 func (b *MitigationBundleSpecApplyConfiguration) WithDocument(values ...byte) *MitigationBundleSpecApplyConfiguration {
 	for i := range values {
 		b.Document = append(b.Document, values[i])
+	}
+	return b
+}
+
+// WithRevocationLists adds the given value to the RevocationLists field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the RevocationLists field.
+func (b *MitigationBundleSpecApplyConfiguration) WithRevocationLists(values ...[]byte) *MitigationBundleSpecApplyConfiguration {
+	for i := range values {
+		b.RevocationLists = append(b.RevocationLists, values[i])
 	}
 	return b
 }

@@ -23,10 +23,15 @@ type MitigationFeedSpecApplyConfiguration struct {
 	// polling switches the polling of the feed on and off; what was accepted stays either way.
 	// Defaults to Enabled.
 	Polling *apiv1alpha1.Switch `json:"polling,omitempty"`
+	// push says whether to ask the endpoint to tell at once when it has another document, beside polling. Endpoints that
+	// do not offer it are polled. Defaults to Enabled.
+	Push *apiv1alpha1.Switch `json:"push,omitempty"`
 	// intervalSeconds is the time between two polls, before jitter. Defaults to 3600.
 	IntervalSeconds *int32 `json:"intervalSeconds,omitempty"`
 	// timeoutSeconds limits one whole download. Defaults to 60.
 	TimeoutSeconds *int32 `json:"timeoutSeconds,omitempty"`
+	// limits bound what an answer of the endpoint may cost.
+	Limits *FetchLimitsApplyConfiguration `json:"limits,omitempty"`
 	// maxAgeSeconds is how long the feed may go without a successful read before it counts as stale.
 	// Defaults to 10800, or to three intervals if that is more.
 	MaxAgeSeconds *int32 `json:"maxAgeSeconds,omitempty"`
@@ -83,6 +88,14 @@ func (b *MitigationFeedSpecApplyConfiguration) WithPolling(value apiv1alpha1.Swi
 	return b
 }
 
+// WithPush sets the Push field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Push field is set to the value of the last call.
+func (b *MitigationFeedSpecApplyConfiguration) WithPush(value apiv1alpha1.Switch) *MitigationFeedSpecApplyConfiguration {
+	b.Push = &value
+	return b
+}
+
 // WithIntervalSeconds sets the IntervalSeconds field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the IntervalSeconds field is set to the value of the last call.
@@ -96,6 +109,14 @@ func (b *MitigationFeedSpecApplyConfiguration) WithIntervalSeconds(value int32) 
 // If called multiple times, the TimeoutSeconds field is set to the value of the last call.
 func (b *MitigationFeedSpecApplyConfiguration) WithTimeoutSeconds(value int32) *MitigationFeedSpecApplyConfiguration {
 	b.TimeoutSeconds = &value
+	return b
+}
+
+// WithLimits sets the Limits field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Limits field is set to the value of the last call.
+func (b *MitigationFeedSpecApplyConfiguration) WithLimits(value *FetchLimitsApplyConfiguration) *MitigationFeedSpecApplyConfiguration {
+	b.Limits = value
 	return b
 }
 

@@ -5,6 +5,7 @@ package v1alpha1
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	v1 "k8s.io/client-go/applyconfigurations/meta/v1"
+	apiv1alpha1 "mitigation.dev/ems/api/v1alpha1"
 )
 
 // MitigationFeedStatusApplyConfiguration represents a declarative configuration of the MitigationFeedStatus type for use
@@ -12,12 +13,14 @@ import (
 //
 // MitigationFeedStatus is what the manager knows of a feed.
 type MitigationFeedStatusApplyConfiguration struct {
-	// conditions are Ready, Fresh and TrustAnchorsCurrent, and Reconciling or Stalled while they are True.
+	// conditions are Ready, Fresh, TrustAnchorsCurrent and TrustChecksPassed, and Reconciling or Stalled while they are True.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation of the spec that the status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// document is the accepted document. It stays when a later one is refused.
 	Document *AcceptedDocumentApplyConfiguration `json:"document,omitempty"`
+	// revocation says which certificate revocation lists the agents are handed. Absent while there are none.
+	Revocation *RevocationStatusApplyConfiguration `json:"revocation,omitempty"`
 	// highestSequence is the highest sequence ever accepted; nothing below it is accepted again.
 	HighestSequence *int64 `json:"highestSequence,omitempty"`
 	// mitigations is the number of mitigations that the accepted document provides.
@@ -28,6 +31,8 @@ type MitigationFeedStatusApplyConfiguration struct {
 	LastReadTime *metav1.Time `json:"lastReadTime,omitempty"`
 	// eTag is the validator of the last accepted answer, sent with the next poll.
 	ETag *string `json:"eTag,omitempty"`
+	// push says whether the endpoint tells of new documents at once. Absent for a feed without a URL, and until it is known.
+	Push *apiv1alpha1.PushState `json:"push,omitempty"`
 	// failures is the number of failed polls in a row; it sets the time to the next one.
 	Failures *int32 `json:"failures,omitempty"`
 	// lastHandledReconcileAt is the value of the annotation reconcile.ems.mitigation.dev/requestedAt that was
@@ -67,6 +72,14 @@ func (b *MitigationFeedStatusApplyConfiguration) WithObservedGeneration(value in
 // If called multiple times, the Document field is set to the value of the last call.
 func (b *MitigationFeedStatusApplyConfiguration) WithDocument(value *AcceptedDocumentApplyConfiguration) *MitigationFeedStatusApplyConfiguration {
 	b.Document = value
+	return b
+}
+
+// WithRevocation sets the Revocation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Revocation field is set to the value of the last call.
+func (b *MitigationFeedStatusApplyConfiguration) WithRevocation(value *RevocationStatusApplyConfiguration) *MitigationFeedStatusApplyConfiguration {
+	b.Revocation = value
 	return b
 }
 
@@ -112,6 +125,14 @@ func (b *MitigationFeedStatusApplyConfiguration) WithLastReadTime(value metav1.T
 // If called multiple times, the ETag field is set to the value of the last call.
 func (b *MitigationFeedStatusApplyConfiguration) WithETag(value string) *MitigationFeedStatusApplyConfiguration {
 	b.ETag = &value
+	return b
+}
+
+// WithPush sets the Push field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Push field is set to the value of the last call.
+func (b *MitigationFeedStatusApplyConfiguration) WithPush(value apiv1alpha1.PushState) *MitigationFeedStatusApplyConfiguration {
+	b.Push = &value
 	return b
 }
 

@@ -16,6 +16,9 @@ type MitigationPlanSpecApplyConfiguration struct {
 	// mitigations says what the servers shall do about each mitigation. A mitigation that is not listed is left
 	// as it is: only an explicit Remove takes protection away.
 	Mitigations []PlannedMitigationApplyConfiguration `json:"mitigations,omitempty"`
+	// revocation says which revocation lists the servers shall know, for each feed of the mitigations that hands out
+	// any. A feed that is not listed changes nothing: servers keep the lists they have.
+	Revocation []PlanRevocationApplyConfiguration `json:"revocation,omitempty"`
 	// fixedBuilds are builds that make a mitigation unnecessary, of every configuration in scope.
 	FixedBuilds []FixedBuildApplyConfiguration `json:"fixedBuilds,omitempty"`
 	// sources are the policy objects that the plan was rendered from.
@@ -45,6 +48,19 @@ func (b *MitigationPlanSpecApplyConfiguration) WithMitigations(values ...*Planne
 			panic("nil value passed to WithMitigations")
 		}
 		b.Mitigations = append(b.Mitigations, *values[i])
+	}
+	return b
+}
+
+// WithRevocation adds the given value to the Revocation field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Revocation field.
+func (b *MitigationPlanSpecApplyConfiguration) WithRevocation(values ...*PlanRevocationApplyConfiguration) *MitigationPlanSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithRevocation")
+		}
+		b.Revocation = append(b.Revocation, *values[i])
 	}
 	return b
 }

@@ -11,7 +11,7 @@ import (
 //
 // PoolServerStatus is what the agent reports of its server.
 type PoolServerStatusApplyConfiguration struct {
-	// conditions are Ready and TrustAnchorsCurrent, and Reconciling or Stalled while they are True.
+	// conditions are Ready, TrustAnchorsCurrent and TrustChecksPassed, and Reconciling or Stalled while they are True.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation of the spec that the status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`

@@ -16,6 +16,9 @@ type RevocationApplyConfiguration struct {
 	Mode *apiv1alpha1.RevocationMode `json:"mode,omitempty"`
 	// crls are certificate revocation lists in PEM.
 	CRLs *string `json:"crls,omitempty"`
+	// urls are where the manager fetches certificate revocation lists, in DER or PEM, beside those in crls. It hands
+	// them to the agents with the feed's bundles; agents fetch nothing themselves. Nothing is fetched in mode Off.
+	URLs []string `json:"urls,omitempty"`
 	// maxAgeSeconds is how old a list may be, even before its nextUpdate. Without it nextUpdate alone counts.
 	MaxAgeSeconds *int64 `json:"maxAgeSeconds,omitempty"`
 }
@@ -39,6 +42,16 @@ func (b *RevocationApplyConfiguration) WithMode(value apiv1alpha1.RevocationMode
 // If called multiple times, the CRLs field is set to the value of the last call.
 func (b *RevocationApplyConfiguration) WithCRLs(value string) *RevocationApplyConfiguration {
 	b.CRLs = &value
+	return b
+}
+
+// WithURLs adds the given value to the URLs field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the URLs field.
+func (b *RevocationApplyConfiguration) WithURLs(values ...string) *RevocationApplyConfiguration {
+	for i := range values {
+		b.URLs = append(b.URLs, values[i])
+	}
 	return b
 }
 

@@ -28,6 +28,9 @@ type TrustPolicyApplyConfiguration struct {
 	TimestampRoots *string `json:"timestampRoots,omitempty"`
 	// revocation says how revoked signer certificates are found. Defaults to mode Off.
 	Revocation *RevocationApplyConfiguration `json:"revocation,omitempty"`
+	// levels say which checks only report what they find, to try them out before they are enforced. Without it all of
+	// them refuse.
+	Levels *TrustLevelsApplyConfiguration `json:"levels,omitempty"`
 	// undatedDocuments says what happens to documents of version 1.0.4 that carry no accepted counter-signature
 	// and hence nothing that orders them. Defaults to Refuse.
 	UndatedDocuments *apiv1alpha1.UndatedDocuments `json:"undatedDocuments,omitempty"`
@@ -88,6 +91,14 @@ func (b *TrustPolicyApplyConfiguration) WithTimestampRoots(value string) *TrustP
 // If called multiple times, the Revocation field is set to the value of the last call.
 func (b *TrustPolicyApplyConfiguration) WithRevocation(value *RevocationApplyConfiguration) *TrustPolicyApplyConfiguration {
 	b.Revocation = value
+	return b
+}
+
+// WithLevels sets the Levels field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Levels field is set to the value of the last call.
+func (b *TrustPolicyApplyConfiguration) WithLevels(value *TrustLevelsApplyConfiguration) *TrustPolicyApplyConfiguration {
+	b.Levels = value
 	return b
 }
 
