@@ -172,7 +172,7 @@ func parseLists(ders [][]byte) (lists []*revocation.List, refused []string) {
 // authorities are the certificates whose revocation lists are believed: the roots of the trust file, and what stands between
 // them and the signer, or the time-stamping authority, of the document beside the lists and of the plan's documents.
 func (s *Store) authorities(document []byte, feed string, signer xmlsig.Policy, documents []enforce.DocumentRef) []*x509.Certificate {
-	trusted := slices.Concat(signer.Roots, signer.TimestampRoots, chainOf(document, signer, s.Clock.Now()))
+	trusted := slices.Concat(signer.Roots, signer.TimestampRoots, authoritiesOf(document, signer, s.Clock.Now()))
 	for _, ref := range documents {
 		if ref.FeedName != feed || !isDigest(ref.Digest) {
 			continue
@@ -187,20 +187,20 @@ func (s *Store) authorities(document []byte, feed string, signer xmlsig.Policy, 
 				at = accepted.At
 			}
 		}
-		trusted = append(trusted, chainOf(original, signer, at)...)
+		trusted = append(trusted, authoritiesOf(original, signer, at)...)
 	}
 	return trusted
 }
 
-// chainOf returns the certificates that a document's signature rests on; none if the document is not trusted. Revocation is left
+// authoritiesOf returns the authorities that a document's signature rests on; none if the document is not trusted. Revocation is left
 // out: in mode Require a document can only be trusted once the lists of its authorities are known.
-func chainOf(document []byte, signer xmlsig.Policy, at time.Time) []*x509.Certificate {
+func authoritiesOf(document []byte, signer xmlsig.Policy, at time.Time) []*x509.Certificate {
 	signer.Revocation, signer.Levels.Revocation = xmlsig.Revocation{}, ""
 	signed, err := xmlsig.Verify(document, signer, at)
 	if err != nil {
 		return nil
 	}
-	return slices.Concat(signed.Chain, signed.TimestampChain)
+	return signed.Authorities()
 }
 
 // knownLists returns what the server was handed of a feed. It is read from the disk once.

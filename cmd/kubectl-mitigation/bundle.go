@@ -66,15 +66,15 @@ func (p *program) createBundle(f bundleFlags) error {
 	if bundle.Document, err = readDocument(f.document); err != nil {
 		return misused("document: %w", err)
 	}
-	contents := make([][]byte, 0, len(f.lists))
-	for _, file := range f.lists {
-		content, err := readFile(file, publish.MaxRevocationBytes+1)
+	files := make([]publish.ListFile, 0, len(f.lists))
+	for _, name := range f.lists {
+		content, err := readFile(name, publish.MaxRevocationBytes+1)
 		if err != nil {
 			return misused("--crl: %w", err)
 		}
-		contents = append(contents, content)
+		files = append(files, publish.ListFile{Name: name, Content: content})
 	}
-	if bundle.RevocationLists, err = publish.RevocationLists(contents...); err != nil {
+	if bundle.RevocationLists, err = publish.RevocationLists(files...); err != nil {
 		return fmt.Errorf("--crl: %w", err)
 	}
 	report, err := bundle.Report(policy, p.now())

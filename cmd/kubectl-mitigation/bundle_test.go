@@ -40,7 +40,7 @@ func TestBundleIsWhatTheFeedReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lists, err := publish.RevocationLists(list.Raw)
+	lists, err := publish.RevocationLists(publish.ListFile{Name: "issuing.crl", Content: list.Raw})
 	if err != nil {
 		t.Fatal(err)
 	}

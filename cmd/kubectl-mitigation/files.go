@@ -24,8 +24,16 @@ const documentMode = 0o644
 // readFile reads a whole file of at most limit bytes.
 func readFile(name string, limit int64) ([]byte, error) { return durable.OS{}.Read(name, limit) }
 
-// readDocument reads one byte more than a document may have, so that the verifier is the one to say that it is too large.
-func readDocument(name string) ([]byte, error) { return readFile(name, xmlsig.MaxDocumentBytes+1) }
+// readDocument reads at most one byte more than a document may have, so that the verifier is the one to say that it is too
+// large: among several documents, that is the verdict on one of them.
+func readDocument(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	return io.ReadAll(io.LimitReader(file, xmlsig.MaxDocumentBytes+1))
+}
 
 func writeDocument(name string, document []byte) error {
 	_, err := os.Stat(name)
@@ -53,7 +61,7 @@ func readNamedPolicy(file, feed string) (policy publish.Policy, name string, err
 	}
 	parsed, err := trust.ParseFile(content)
 	if err != nil {
-		return publish.Policy{}, "", err
+		return publish.Policy{}, "", fmt.Errorf("%s: %w", file, err)
 	}
 	names := slices.Sorted(maps.Keys(parsed.Feeds))
 	if feed == "" && len(names) == 1 {
@@ -61,11 +69,11 @@ func readNamedPolicy(file, feed string) (policy publish.Policy, name string, err
 	}
 	chosen, ok := parsed.Feeds[feed]
 	if !ok {
-		return publish.Policy{}, "", misused("--feed: %q: the trust file has %s", feed, strings.Join(names, ", "))
+		return publish.Policy{}, "", misused("--feed: %q: %s has %s", feed, file, strings.Join(names, ", "))
 	}
 	compiled, err := chosen.Compile()
 	if err != nil {
-		return publish.Policy{}, "", fmt.Errorf("trust file: feed %q: %w", feed, err)
+		return publish.Policy{}, "", fmt.Errorf("%s: trust file: feed %q: %w", file, feed, err)
 	}
 	return publish.Policy{Policy: compiled, AcceptUndated: chosen.AcceptsUndated()}, feed, nil
 }

@@ -73,6 +73,7 @@ func TestCommandsAnswerMisuse(t *testing.T) {
 		"verify without a policy":                  {arguments: "feed verify x", wantExit: 2, wantErrors: "--trust: required"},
 		"verify in an unknown form":                {arguments: "feed verify x --trust y -o yaml", wantExit: 2, wantErrors: `--output: "yaml"`},
 		"verify under a policy that is not there":  {arguments: "feed verify x --trust no-such-file", wantExit: 2, wantErrors: "no-such-file"},
+		"verify under what is no policy":           {arguments: "feed verify x --trust doc.go", wantExit: 2, wantErrors: "doc.go: trust file: "},
 		"lint what is not there":                   {arguments: "feed lint no-such-file", wantExit: 2, wantErrors: "no-such-file"},
 		"lint what is no mitigation":               {arguments: "feed lint main.go", wantExit: 1, wantOutput: "main.go: error: document: "},
 		"serve without a certificate":              {arguments: "feed serve --document x", wantExit: 2, wantErrors: "--tls-cert"},
@@ -241,7 +242,24 @@ func TestGuide(t *testing.T) {
 			"EMS_PKCS12_PASSWORD=x kubectl mitigation feed sign --in mitigations --out no.xml --pkcs12 signing.p12 --sequence 9",
 			"signing.p12: PKCS#12: the password does not fit", 1,
 		},
-		"another feed is misuse": {"kubectl mitigation feed verify --trust trust.yaml --feed other mitigations.xml", `--feed: "other": the trust file has contoso`, 2},
+		"a key that is none": {
+			"kubectl mitigation feed sign --in mitigations --out no.xml --key root.pem --certs chain.pem --sequence 9", "root.pem: key: no private key in PEM", 1,
+		},
+		"one of several documents is too large": {
+			"head -c 2000000 /dev/zero > large.xml; kubectl mitigation feed verify --trust trust.yaml large.xml mitigations.xml",
+			"large.xml: refused\n  Class:       document too large", 1,
+		},
+		"a policy that is none is misuse": {
+			"echo word > word.yaml; kubectl mitigation feed verify --trust word.yaml mitigations.xml", "word.yaml: trust file: not a list of fields in YAML", 2,
+		},
+		"a bundle that is none": {
+			"kubectl mitigation feed bundle verify mitigations.xml --trust trust.yaml", "mitigations.xml: bundle: not a list of fields in YAML", 1,
+		},
+		"a revocation list that is none": {
+			"kubectl mitigation feed bundle create --document mitigations.xml --trust trust.yaml --crl root.crl --crl mitigations.xml --out no.yaml",
+			"--crl: mitigations.xml: revocation lists: list 1", 1,
+		},
+		"another feed is misuse": {"kubectl mitigation feed verify --trust trust.yaml --feed other mitigations.xml", `--feed: "other": trust.yaml has contoso`, 2},
 		"a document that cannot be trusted does not replace the one before": {
 			"openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout o.key -out o.pem -subj /CN=Other 2>/dev/null; before=$(cat mitigations.xml)\n" +
 				"kubectl mitigation feed sign --in mitigations --out mitigations.xml --key o.key --certs chain.pem --sequence 9 || code=$?\n" +

@@ -139,7 +139,7 @@ func (p *program) addKey(ctx context.Context, f signFlags, request *publish.Sign
 	}
 	var public crypto.PublicKey
 	if request.Certificates, public, err = publish.SigningCertificates(content); err != nil {
-		return err
+		return fmt.Errorf("%s: %w", f.certificates, err)
 	}
 	if f.signCommand != "" {
 		request.Key, err = publish.NewCommandSigner(ctx, f.signCommand, public, p.stderr)
@@ -151,8 +151,10 @@ func (p *program) addKey(ctx context.Context, f signFlags, request *publish.Sign
 	if content, err = readFile(f.key, publish.MaxPEMBytes); err != nil {
 		return fmt.Errorf("key: %w", err)
 	}
-	request.Key, err = publish.ParseKey(content)
-	return err
+	if request.Key, err = publish.ParseKey(content); err != nil {
+		return fmt.Errorf("%s: %w", f.key, err)
+	}
+	return nil
 }
 
 func addPKCS12(f signFlags, request *publish.SignRequest) error {
@@ -196,7 +198,7 @@ func (p *program) addPolicy(ctx context.Context, f signFlags, request *publish.S
 	}
 	roots, err := publish.ParseCertificates(content)
 	if err != nil {
-		return fmt.Errorf("time-stamping authority: %w", err)
+		return fmt.Errorf("time-stamping authority: %s: %w", f.authorityRoots, err)
 	}
 	if f.trust == "" {
 		request.Policy.TimestampRoots = roots

@@ -128,23 +128,29 @@ func (r *Reconciler) restoreLists(ctx context.Context, feed *emsv1.MitigationFee
 	if err := r.Reader.Get(ctx, types.NamespacedName{Name: name}, bundle); err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("get MitigationBundle: %w", err)
 	}
-	var handedOut []*revocation.List
-	for _, der := range bundle.Spec.RevocationLists {
-		list, err := revocation.Parse(der)
-		if err != nil {
-			continue // somebody else wrote it
-		}
-		if i := slices.IndexFunc(feed.Status.Revocation.Lists, func(l emsv1.RevocationListStatus) bool { return l.Issuer == issuerOf(list) }); i >= 0 {
-			list.Source = feed.Status.Revocation.Lists[i].Source
-		}
-		handedOut = append(handedOut, list)
-	}
-	state.book.Restore(handedOut)
+	state.book.Restore(handedOutBefore(bundle, feed.Status.Revocation.Lists))
 	if t := feed.Status.Revocation.LastReadTime; t != nil {
 		state.read = t.Time
 	}
 	state.restored = true
 	return nil
+}
+
+// handedOutBefore are the lists of a bundle, with the sources that the status tells.
+func handedOutBefore(bundle *emsv1.MitigationBundle, described []emsv1.RevocationListStatus) (handedOut []*revocation.List) {
+	for _, der := range bundle.Spec.RevocationLists {
+		list, err := revocation.Parse(der)
+		if err != nil {
+			continue // somebody else wrote it
+		}
+		// Of a list that somebody else wrote, only this is known; the status takes no list without a source.
+		list.Source = "MitigationBundle " + bundle.Name
+		if i := slices.IndexFunc(described, func(l emsv1.RevocationListStatus) bool { return l.Issuer == issuerOf(list) }); i >= 0 {
+			list.Source = described[i].Source
+		}
+		handedOut = append(handedOut, list)
+	}
+	return handedOut
 }
 
 // listRequest is how the lists are asked for: as the endpoint is, but for its private roots, which stand beside those of the
@@ -170,10 +176,7 @@ func settleLists(raw []byte, feed *emsv1.MitigationFeed, state *listState, polic
 	if err != nil {
 		return
 	}
-	authorities := slices.Concat(policy.Roots, policy.TimestampRoots, signed.Chain[1:])
-	if len(signed.TimestampChain) > 1 {
-		authorities = append(authorities, signed.TimestampChain[1:]...)
-	}
+	authorities := slices.Concat(policy.Roots, policy.TimestampRoots, signed.Authorities())
 	state.refused = state.book.Settle(lists.Configured(feed.Spec.Trust.Revocation.CRLs), authorities, now)
 	if !state.settled && !state.next.IsZero() {
 		state.settled = true

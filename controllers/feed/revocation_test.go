@@ -67,6 +67,31 @@ func TestFetchedListsAreWarnedOf(t *testing.T) {
 	}
 }
 
+func TestListsThatWereHandedOutBefore(t *testing.T) {
+	keys, err := pki.NewFixed(now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle := &emsv1.MitigationBundle{ObjectMeta: metav1.ObjectMeta{Name: "contoso-1"}}
+	bundle.Spec.RevocationLists = append(bundle.Spec.RevocationLists, []byte("damaged"))
+	for _, authority := range []*pki.Identity{keys.Issuing, keys.Root} {
+		made, err := authority.RevocationList(now, now.Add(day))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bundle.Spec.RevocationLists = append(bundle.Spec.RevocationLists, made.Raw)
+	}
+	described := []emsv1.RevocationListStatus{{Issuer: keys.Root.Certificate.Subject.String(), Source: "http://crl.contoso.com/root.crl"}}
+	var got []string
+	for _, list := range handedOutBefore(bundle, described) {
+		got = append(got, list.Source)
+	}
+	// One that somebody else wrote there has a source too: without one the API would refuse the whole status.
+	if diff := cmp.Diff([]string{"MitigationBundle contoso-1", "http://crl.contoso.com/root.crl"}, got); diff != "" {
+		t.Errorf("sources (-want +got):\n%s", diff)
+	}
+}
+
 func TestAnEventTellsOfListsThatAreMissing(t *testing.T) {
 	condition := func(status metav1.ConditionStatus, reason string) []metav1.Condition {
 		return []metav1.Condition{{Type: emsv1.RevocationListsReadCondition, Status: status, Reason: reason}}

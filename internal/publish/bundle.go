@@ -167,9 +167,9 @@ func ReadBundle(content []byte) (Bundle, error) {
 	if line := secondDocument(string(content)); line > 0 {
 		return Bundle{}, fmt.Errorf("bundle: line %d: a second YAML document, which kubectl would apply as well", line)
 	}
-	converted, err := yaml.YAMLToJSONStrict(content)
+	converted, err := fieldsOfYAML(content)
 	if err != nil {
-		return Bundle{}, fmt.Errorf("bundle: %w", atLineOfYAML(err))
+		return Bundle{}, fmt.Errorf("bundle: %w", err)
 	}
 	var read configMap
 	strict, err := json.UnmarshalStrict(converted, &read)

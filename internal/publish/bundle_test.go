@@ -26,7 +26,7 @@ func revocationList(t testing.TB, authority *pki.Identity, revoked ...*pki.Ident
 
 func sampleBundle(t testing.TB) Bundle {
 	t.Helper()
-	lists, err := RevocationLists(revocationList(t, testKeys(t).Issuing))
+	lists, err := RevocationLists(ListFile{Name: "issuing.crl", Content: revocationList(t, testKeys(t).Issuing)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestBundlesThatAreNotWritten(t *testing.T) {
 		}, want: "revoked"},
 		"a list of a stranger": {change: func(b *Bundle) {
 			b.RevocationLists = pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: revocationList(t, p.TSARoot)})
-		}, want: "signed by no authority"},
+		}, want: "no authority of this name is trusted"},
 		"a name that is none": {change: func(b *Bundle) { b.Name = "a\nb" }, want: `name: "a\nb"`},
 		"no namespace":        {change: func(b *Bundle) { b.Namespace = "" }, want: `namespace: ""`},
 	} {
@@ -169,12 +169,16 @@ func TestRevocationListsOfFiles(t *testing.T) {
 		"DER and PEM with text":  {files: [][]byte{der, slices.Concat([]byte("Certificate Revocation List\n"), inPEM)}, want: 2},
 		"none":                   {},
 		"something else in PEM":  {files: [][]byte{p.Root.PEM()}, wantError: []string{`PEM block "CERTIFICATE"`}},
-		"something else in DER":  {files: [][]byte{inPEM, {0x30, 0}}, wantError: []string{"file 2", "list 1"}},
+		"something else in DER":  {files: [][]byte{inPEM, {0x30, 0}}, wantError: []string{"b.crl", "list 1"}},
 		"a damaged block":        {files: [][]byte{inPEM[:len(inPEM)-10]}, wantError: []string{"a block is damaged"}},
 		"more than a policy has": {files: slices.Repeat([][]byte{der}, 17), wantError: []string{"more than 16"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := RevocationLists(tc.files...)
+			var files []ListFile
+			for i, content := range tc.files {
+				files = append(files, ListFile{Name: string(rune('a'+i)) + ".crl", Content: content})
+			}
+			got, err := RevocationLists(files...)
 			expectError(t, err, tc.wantError...)
 			if n := bytes.Count(got, []byte("-----BEGIN X509 CRL-----")); n != tc.want {
 				t.Errorf("%d lists, want %d", n, tc.want)

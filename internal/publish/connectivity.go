@@ -20,6 +20,9 @@ const (
 // docs/spec as well: a certificate takes weeks to be replaced everywhere.
 const nearExpiry = 60 * 24 * time.Hour
 
+// pushProbe is how long the endpoint is asked to hold a request. Whether it does is known from the answer at once.
+const pushProbe = time.Second
+
 // Connectivity is the result of TestConnectivity.
 type Connectivity struct {
 	// Success means that a manager with the same settings would accept the document now.
@@ -31,12 +34,27 @@ type Connectivity struct {
 	Took     time.Duration `json:"tookNanoseconds,omitempty"`
 	// ETag says whether the endpoint can tell that nothing has changed.
 	ETag string `json:"etag,omitempty"`
+	// Push says whether the endpoint holds a request until there is another document; empty if that was not tried.
+	Push Push `json:"push,omitempty"`
 	// Cause says what failed, Next what to do about it.
 	Cause string   `json:"cause,omitempty"`
 	Next  []string `json:"next,omitempty"`
 	// Report is the judgement on the document, if one came.
 	Report *Report `json:"report,omitempty"`
 }
+
+// Push is what became of a request that asked to be held.
+type Push string
+
+// What becomes of such a request.
+const (
+	// PushOffered means that managers learn of a new document within a second.
+	PushOffered Push = "Offered"
+	// PushNotOffered means that managers learn of it with their next poll.
+	PushNotOffered Push = "NotOffered"
+	// PushFailed means that the request broke although the one before was answered.
+	PushFailed Push = "Failed"
+)
 
 // TestConnectivity goes the way of the feed controller: the same fetch with the same limits, the same verification, the
 // same parser and the same look at the dates. The real service's test does less, and says Success while the service
@@ -46,7 +64,10 @@ func TestConnectivity(ctx context.Context, request fetch.Request, policy Policy,
 	if err != nil {
 		result := Connectivity{Cause: err.Error()}
 		if failure, ok := errors.AsType[*fetch.Error](err); ok && failure.Next != "" {
-			result.Next = []string{failure.Next}
+			// The advice stands by itself and need not be said twice.
+			cause := *failure
+			cause.Next = ""
+			result.Cause, result.Next = cause.Error(), []string{failure.Next}
 		}
 		return result
 	}
@@ -58,9 +79,7 @@ func TestConnectivity(ctx context.Context, request fetch.Request, policy Policy,
 		result.Next = append(result.Next, nextForRefusal(report, response.Body))
 		return result
 	}
-	if response.ETag == "" {
-		result.Next = append(result.Next, "the endpoint sends no ETag, so every look fetches the whole document; nothing is wrong")
-	}
+	result.tryPush(ctx, request)
 	for i, c := range report.Chain {
 		if left := c.NotAfter.Sub(now); left < nearExpiry && i == 0 && report.SignedAt == nil {
 			result.Next = append(result.Next, fmt.Sprintf("the signing certificate expires on %s: the publisher has to sign with another one by then", stamp(c.NotAfter)))
@@ -72,6 +91,25 @@ func TestConnectivity(ctx context.Context, request fetch.Request, policy Policy,
 		result.Next = append(result.Next, fmt.Sprintf("entry %q is left out by servers; tell the publisher: %s", refused.ID, refused.Message))
 	}
 	return result
+}
+
+// tryPush asks the endpoint to hold a request, as the watcher of the feed controller does first.
+func (c *Connectivity) tryPush(ctx context.Context, request fetch.Request) {
+	if c.ETag == "" {
+		c.Next = append(c.Next, "the endpoint sends no ETag, so every look fetches the whole document, and push is not possible; nothing is wrong")
+		return
+	}
+	request.ETag, request.Wait = c.ETag, pushProbe
+	response, err := fetch.Get(ctx, request)
+	switch {
+	case err != nil:
+		c.Push = PushFailed
+		c.Next = append(c.Next, fmt.Sprintf("a request to be held until there is another document broke, so that push would not work: %v", err))
+	case response.Waits:
+		c.Push = PushOffered
+	default:
+		c.Push = PushNotOffered
+	}
 }
 
 // nextForRefusal says what to do about a document that came and is refused.
@@ -106,6 +144,14 @@ func (c Connectivity) Text() string {
 		fmt.Fprintf(&b, "Answered by %s in %s.\n", printable(c.FinalURL), c.Took.Round(time.Millisecond))
 		if !c.Success {
 			b.WriteString("The endpoint can be reached. What it sent is refused, so nothing would be applied.\n")
+		}
+		switch c.Push {
+		case PushOffered:
+			b.WriteString("Push is offered: managers learn of a new document at once.\n")
+		case PushNotOffered:
+			b.WriteString("Push is not offered: managers learn of a new document with their next poll.\n")
+		case PushFailed:
+			b.WriteString("Push does not work on this way: managers learn of a new document with their next poll.\n")
 		}
 	} else {
 		b.WriteString("No document was received.\n")

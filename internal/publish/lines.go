@@ -1,7 +1,9 @@
 package publish
 
 import (
+	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -9,6 +11,7 @@ import (
 	"strings"
 
 	yamlnodes "go.yaml.in/yaml/v3"
+	"sigs.k8s.io/yaml"
 )
 
 // lineError is an error at a line, counted from 1.
@@ -40,6 +43,19 @@ func (e *textError) Error() string { return e.text }
 
 // Unwrap returns the cause.
 func (e *textError) Unwrap() error { return e.err }
+
+// fieldsOfYAML turns YAML into JSON with every letter as it is, and refuses what is no list of fields: the JSON package would
+// name a type of this program instead.
+func fieldsOfYAML(content []byte) ([]byte, error) {
+	converted, err := yaml.YAMLToJSONStrict(content)
+	if err != nil {
+		return nil, atLineOfYAML(err)
+	}
+	if !bytes.HasPrefix(converted, []byte("{")) && !bytes.Equal(converted, []byte("null")) {
+		return nil, errors.New("not a list of fields in YAML")
+	}
+	return converted, nil
+}
 
 // atLineOfYAML takes the line out of the text of the YAML package's errors, which have it nowhere else. The package leaves it
 // out where it is the first.

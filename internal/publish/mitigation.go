@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"sigs.k8s.io/json"
-	"sigs.k8s.io/yaml"
 
 	"mitigation.dev/ems/internal/build"
 	"mitigation.dev/ems/internal/ocs"
@@ -92,9 +91,9 @@ func ReadMitigation(content []byte) (ocs.Config, error) {
 // unmarshal refuses unknown fields, and letters of another case: "sideeffects" that is passed over is a document
 // without its warning.
 func unmarshal(content []byte) (*mitigation, error) {
-	converted, err := yaml.YAMLToJSONStrict(content)
+	converted, err := fieldsOfYAML(content)
 	if err != nil {
-		return nil, atLineOfYAML(err)
+		return nil, err
 	}
 	m := &mitigation{}
 	strict, err := json.UnmarshalStrict(converted, m)

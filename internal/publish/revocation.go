@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"mitigation.dev/ems/internal/revocation"
 	"mitigation.dev/ems/internal/xmlsig"
 )
 
@@ -27,20 +28,27 @@ type RevocationList struct {
 	Revoked int `json:"revoked"`
 }
 
-// RevocationLists turns files with revocation lists, in DER as authorities publish them or in PEM as trust policies have
-// them, into one bundle in PEM, in the order of the files.
-func RevocationLists(files ...[]byte) ([]byte, error) {
+// ListFile is a file with revocation lists: one in DER, as authorities publish them, or several in PEM, as trust policies have them.
+type ListFile struct {
+	// Name is for messages.
+	Name    string
+	Content []byte
+}
+
+// RevocationLists turns files with revocation lists into one bundle in PEM, in the order of the files.
+func RevocationLists(files ...ListFile) ([]byte, error) {
 	var all bytes.Buffer
-	for i, content := range files {
+	for _, file := range files {
+		content := file.Content
 		if !bytes.Contains(content, []byte("-----BEGIN ")) {
 			content = pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: content})
 		}
 		lists, err := parseRevocationLists(content)
 		if err != nil {
-			return nil, fmt.Errorf("file %d: %w", i+1, err)
+			return nil, fmt.Errorf("%s: %w", file.Name, err)
 		}
 		if len(lists) == 0 {
-			return nil, fmt.Errorf("file %d: revocation lists: none", i+1)
+			return nil, fmt.Errorf("%s: revocation lists: none", file.Name)
 		}
 		for _, list := range lists {
 			// Encoded anew: text between the blocks stays behind.
@@ -87,16 +95,16 @@ func judgeRevocationLists(lists []*x509.RevocationList, document []byte, policy 
 	if len(lists) == 0 {
 		return nil, nil
 	}
-	authorities := slices.Concat(policy.Roots, policy.TimestampRoots)
 	signed, err := xmlsig.Verify(document, policy.Policy, now)
 	if err != nil {
 		return nil, err
 	}
-	authorities = append(authorities, signed.Chain...)
+	authorities := slices.Concat(policy.Roots, policy.TimestampRoots, signed.Authorities())
 	described := make([]RevocationList, 0, len(lists))
 	for i, list := range lists {
-		if !slices.ContainsFunc(authorities, func(c *x509.Certificate) bool { return list.CheckSignatureFrom(c) == nil }) {
-			return nil, fmt.Errorf("revocation lists: list %d: issuer %q: signed by no authority of the document or of the trust policy", i+1, list.Issuer)
+		// Lists that cover a part only are carried as well: a policy may hold them.
+		if err := (&revocation.List{RevocationList: list}).VerifyBy(authorities, now); err != nil {
+			return nil, fmt.Errorf("revocation lists: list %d: %w", i+1, err)
 		}
 		described = append(described, RevocationList{
 			Issuer: list.Issuer.String(), ThisUpdate: list.ThisUpdate.UTC(), NextUpdate: moment(list.NextUpdate), Revoked: len(list.RevokedCertificateEntries),

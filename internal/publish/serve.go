@@ -33,6 +33,8 @@ const (
 	stopTimeout = 10 * time.Second
 	// settleTime is how long files have to be quiet before they are read again: a replacement is several events.
 	settleTime = 100 * time.Millisecond
+	// settleAtMost bounds the wait for that: another file in the folder, such as a log, may never be quiet.
+	settleAtMost = time.Second
 )
 
 // ServerOptions says what to serve and how.
@@ -56,6 +58,9 @@ type ServerOptions struct {
 type Server struct {
 	options ServerOptions
 	current atomic.Pointer[served]
+	// said are the problems that were logged last. They are not repeated: a log that stands in the watched folder would bring
+	// about the next look, and so on for ever.
+	said struct{ document, certificate string }
 	// reloading lets one goroutine at a time replace the document.
 	reloading sync.Mutex
 	// waiting counts the requests that are held.
@@ -218,6 +223,14 @@ func (s *Server) follow(ctx context.Context, watcher *fsnotify.Watcher, ended <-
 	settled := time.NewTimer(settleTime)
 	settled.Stop()
 	defer settled.Stop()
+	// unsettled is when the first change came that was not looked at yet.
+	var unsettled time.Time
+	changed := func() {
+		if unsettled.IsZero() {
+			unsettled = time.Now()
+		}
+		settled.Reset(min(settleTime, max(0, settleAtMost-time.Since(unsettled))))
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -225,28 +238,42 @@ func (s *Server) follow(ctx context.Context, watcher *fsnotify.Watcher, ended <-
 		case err := <-ended:
 			return fmt.Errorf("serve: %w", err)
 		case <-settled.C:
+			unsettled = time.Time{}
 			s.reloadAndLog()
 		case _, ok := <-watcher.Events:
 			if !ok {
 				return errors.New("watch: ended")
 			}
-			settled.Reset(settleTime)
+			changed()
 		case err := <-watcher.Errors:
 			// Events may be lost; what is there now can be read all the same.
 			s.options.Log.Error(err, "Watching failed", "file", s.options.Document)
-			settled.Reset(settleTime)
+			changed()
 		}
 	}
 }
 
 func (s *Server) reloadAndLog() {
-	if _, err := s.Reload(); err != nil {
+	_, err := s.Reload()
+	if isNews(err, &s.said.document) {
 		s.options.Log.Error(err, "Document not taken, the one before is still served")
 	}
-	switch changed, err := s.options.Certificate.Reload(); {
-	case err != nil:
+	changed, err := s.options.Certificate.Reload()
+	if isNews(err, &s.said.certificate) {
 		s.options.Log.Error(err, "Certificate not taken, the one before is still used")
-	case changed:
+	}
+	if changed {
 		s.options.Log.Info("Using another certificate", "file", s.options.Certificate.certificateFile)
 	}
+}
+
+// isNews reports whether a problem is another one than was said last, and notes it.
+func isNews(problem error, said *string) bool {
+	if problem == nil {
+		*said = ""
+		return false
+	}
+	before := *said
+	*said = problem.Error()
+	return *said != before
 }

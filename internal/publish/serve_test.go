@@ -16,7 +16,10 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -129,6 +132,8 @@ func TestPublishedDocumentReachesAFeed(t *testing.T) {
 	g.Expect(result.Success).To(BeTrue())
 	g.Expect(result.Report.Sequence).To(BeEquivalentTo(7))
 	g.Expect(result.ETag).NotTo(BeEmpty())
+	g.Expect(result.Push).To(Equal(PushOffered))
+	g.Expect(result.Text()).To(ContainSubstring("Push is offered"))
 
 	request.ETag = result.ETag
 	again, err := fetch.Get(t.Context(), request)
@@ -165,6 +170,92 @@ func TestPublishedDocumentReachesAFeed(t *testing.T) {
 	g.Expect(test().Reached).To(BeFalse())
 }
 
+// TestServerInAFolderThatIsNeverQuiet: the log of the server may stand beside the document.
+func TestServerInAFolderThatIsNeverQuiet(t *testing.T) {
+	g := NewWithT(t)
+	folder := t.TempDir()
+	file := writeFile(t, folder, "d.xml", signedDocument(t, nil))
+	certificate, key, _ := tlsPair(t, 1)
+	pair, err := LoadKeyPair(writeFile(t, folder, "tls.pem", certificate), writeFile(t, folder, "tls.key", key), os.ReadFile)
+	g.Expect(err).NotTo(HaveOccurred())
+	var refusals atomic.Int64
+	log := funcr.New(func(_, args string) {
+		if strings.Contains(args, "Document not taken") {
+			refusals.Add(1)
+		}
+	}, funcr.Options{})
+	server, err := newServer(t, file, func(o *ServerOptions) { o.Certificate, o.Log = pair, log })
+	g.Expect(err).NotTo(HaveOccurred())
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	g.Expect(err).NotTo(HaveOccurred())
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	running.Go(func() { _ = server.Run(ctx, listener) })
+	running.Go(func() {
+		tick := time.NewTicker(settleTime / 5)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				_ = os.WriteFile(filepath.Join(folder, "access.log"), []byte(strconv.Itoa(n)), 0o600)
+			}
+		}
+	})
+
+	broken := writeFile(t, t.TempDir(), "broken.xml", []byte("broken"))
+	g.Expect(os.Rename(broken, file)).To(Succeed())
+	g.Eventually(refusals.Load).WithTimeout(10 * time.Second).Should(BeEquivalentTo(1))
+	before := server.current.Load().etag
+	g.Expect(os.Rename(writeFile(t, folder, "next.xml", signedDocument(t, func(r *SignRequest) { r.Sequence = 8 })), file)).To(Succeed())
+	g.Eventually(func() string { return server.current.Load().etag }).WithTimeout(10 * time.Second).ShouldNot(Equal(before))
+	g.Expect(refusals.Load()).To(BeEquivalentTo(1), "a problem is logged once, however often the folder changes")
+}
+
+func TestConnectivityTellsOfPush(t *testing.T) {
+	good := signedDocument(t, nil)
+	for name, tc := range map[string]struct {
+		held     http.HandlerFunc
+		want     Push
+		wantText string
+	}{
+		"the endpoint waits": {
+			held: func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Preference-Applied", r.Header.Get("Prefer"))
+				w.WriteHeader(http.StatusNotModified)
+			},
+			want: PushOffered, wantText: "Push is offered",
+		},
+		"the endpoint does not know it": {
+			held: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) },
+			want: PushNotOffered, wantText: "Push is not offered",
+		},
+		"a proxy minds": {
+			held: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
+			want: PushFailed, wantText: "so that push would not work",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("ETag", `"1"`)
+				if r.Header.Get("If-None-Match") != "" {
+					tc.held(w, r)
+					return
+				}
+				_, _ = w.Write(good)
+			}))
+			defer endpoint.Close()
+			got := TestConnectivity(t.Context(), fetch.Request{URL: endpoint.URL}, rootPolicy(t), now)
+			if !got.Success || got.Push != tc.want || !strings.Contains(got.Text(), tc.wantText) {
+				t.Errorf("success %t, push %q, want success and %q; text:\n%s", got.Success, got.Push, tc.want, got.Text())
+			}
+		})
+	}
+}
+
 func TestConnectivityTellsWhatToDo(t *testing.T) {
 	good := signedDocument(t, nil)
 	for name, tc := range map[string]struct {
@@ -185,7 +276,7 @@ func TestConnectivityTellsWhatToDo(t *testing.T) {
 		"a web page instead of the document": {body: []byte("<html>Sign in</html>"), at: now, wantReached: true, wantText: []string{"The endpoint can be reached", "what answered is not the publisher"}},
 		"another signer":                     {body: good, policy: func(p *Policy) { p.CommonName = "Other" }, at: now, wantReached: true, wantText: []string{"signer not trusted", "compare the trust policy"}},
 		"an old document":                    {body: good, at: now.AddDate(0, 0, 1), wantReached: true, wantText: []string{"Class:       Expired", "a cache or mirror"}},
-		"nobody listens":                     {gone: true, at: now, wantText: []string{"No document was received.", "Cause: fetching", "Next: check the name resolution"}},
+		"nobody listens":                     {gone: true, at: now, wantText: []string{"No document was received.", "Cause: fetching", "refused\nNext: check the name resolution"}},
 		"a proxy that is not there":          {body: good, proxy: "http://127.0.0.1:1", at: now, wantText: []string{"No document was received."}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -147,6 +148,9 @@ func unmarshal(content []byte, file *File) error {
 	converted, err := yaml.YAMLToJSONStrict(content)
 	if err != nil {
 		return err
+	}
+	if !bytes.HasPrefix(converted, []byte("{")) && !bytes.Equal(converted, []byte("null")) {
+		return errors.New("not a list of fields in YAML")
 	}
 	strict, err := json.UnmarshalStrict(converted, file)
 	return errors.Join(append(strict, err)...)

@@ -3,6 +3,7 @@ package xmlsig
 import (
 	"crypto/x509"
 	"encoding/asn1"
+	"slices"
 	"time"
 )
 
@@ -67,4 +68,11 @@ type Signed struct {
 	Notes []string
 	// Findings say for what the document would have been refused if the policy's levels did not say Log.
 	Findings []Finding
+}
+
+// Authorities are the certificates above the signer and above the signer of the accepted counter-signature: those whose revocation
+// lists speak of this document.
+func (s *Signed) Authorities() []*x509.Certificate {
+	authorities := slices.Clone(s.Chain[min(1, len(s.Chain)):])
+	return append(authorities, s.TimestampChain[min(1, len(s.TimestampChain)):]...)
 }

@@ -66,6 +66,16 @@ func (a *authority) server() (pair, error) {
 	return a.issue(template)
 }
 
+// ServerCertificate returns a new certificate for servers on this machine, its key, and the root that it chains to, all in PEM.
+func ServerCertificate() (certificate, key, root []byte, err error) {
+	authority, err := newAuthority("EMS harness server")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	issued, err := authority.server()
+	return issued.certificate, issued.key, authority.pem(), err
+}
+
 // user issues a certificate by which the API server knows a user and its groups.
 func (a *authority) user(name string, groups ...string) (pair, error) {
 	template := certificateTemplate(pkix.Name{CommonName: name, Organization: groups})

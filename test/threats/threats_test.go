@@ -188,6 +188,7 @@ func transportThreats(t *testing.T) map[string]threat {
 		"slow retrieval": {has: "the endpoint", steps: []step{
 			{does: "no headers", change: limit(fetch.Limits{Headers: brief}), want: "fetch: TimedOut", answer: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }},
 			{does: "a byte now and then", change: limit(fetch.Limits{Total: 2 * brief}), want: "fetch: TimedOut", answer: drip(current)},
+			{does: "a byte now and then, and no hurry", change: limit(fetch.Limits{Rate: 1 << 30, RateGrace: brief}), want: "fetch: TimedOut", answer: drip(current)},
 			{does: "the document, in time", change: limit(fetch.Limits{}), want: accepted, answer: serve(current)},
 		}, protects: []string{"M1"}},
 		"another endpoint": {has: "an answer of the endpoint", steps: []step{
@@ -264,6 +265,7 @@ func keyThreats(t *testing.T) map[string]threat {
 			{does: "the genuine document", change: lists(xmlsig.RevocationRequire, list(p.Issuing), list(p.Root)), answer: serve(first), want: accepted},
 			{does: "a document of the stolen key, after the publisher revoked it", change: lists(xmlsig.RevocationRequire, list(p.Issuing, p.ECDSA), list(p.Root)), answer: serve(stolen), want: "signature: signer revoked"},
 			{does: "the same with a list that has ended", after: 30 * time.Hour, change: lists(xmlsig.RevocationPrefer, list(p.Issuing, p.ECDSA)), answer: serve(stolen), want: "signature: signer revoked"},
+			{does: "the same when the authority names it no more, and the policy keeps the list that did", after: 30 * time.Hour, change: lists(xmlsig.RevocationPrefer, list(p.Issuing, p.ECDSA), later(time.Hour, p.Issuing)), answer: serve(stolen), want: "signature: signer revoked"},
 			{does: "the same with the news of it held back for good", after: 30 * time.Hour, change: lists(xmlsig.RevocationRequire, list(p.Issuing), list(p.Root)), answer: serve(stolen), want: "signature: signer revoked"},
 			{does: "the publisher's next document with a new key", after: time.Hour, change: lists(xmlsig.RevocationRequire, list(p.Issuing, p.ECDSA), list(p.Root)), answer: serve(byNewLeaf), want: accepted},
 		}, protects: []string{"M1", "M2"}},

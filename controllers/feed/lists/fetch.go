@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"mitigation.dev/ems/internal/conditions"
 	"mitigation.dev/ems/internal/fetch"
 	"mitigation.dev/ems/internal/revocation"
 )
@@ -54,6 +55,7 @@ func fetchOne(ctx context.Context, url string, request fetch.Request) (*revocati
 	if err != nil {
 		return nil, fmt.Errorf("reading %q: %w", response.FinalURL, err)
 	}
-	list.Source = response.FinalURL
+	// A redirect may have made the address longer than the status can hold, which would then be refused as a whole.
+	list.Source = conditions.Truncate(response.FinalURL)
 	return list, nil
 }

@@ -25,6 +25,12 @@ func TestFetchReturnsWhatItGets(t *testing.T) {
 			_, _ = w.Write(ofIssuing.Raw)
 		case "/root.pem":
 			_ = pem.Encode(w, &pem.Block{Type: "X509 CRL", Bytes: ofRoot.Raw})
+		case "/moved":
+			http.Redirect(w, r, "/issuing.crl?"+strings.Repeat("x", 100), http.StatusFound)
+		case "/far":
+			http.Redirect(w, r, "/"+strings.Repeat("far/", 900), http.StatusFound)
+		case "/" + strings.Repeat("far/", 900):
+			_, _ = w.Write(ofRoot.Raw)
 		case "/page":
 			_, _ = io.WriteString(w, "<html>")
 		case "/endless":
@@ -51,6 +57,7 @@ func TestFetchReturnsWhatItGets(t *testing.T) {
 			paths: []string{"/page", "/root.pem", "/gone", "/endless", "/silent"}, want: []*revocation.List{ofRoot},
 			wantSaying: []string{"/page", "/gone", "status 404", "/endless", "more than 196608 bytes", "/silent", "no complete answer in time"},
 		},
+		"redirects on the same host, to an address that no status can hold": {paths: []string{"/moved", "/far"}, want: []*revocation.List{ofIssuing, ofRoot}},
 		"nothing to fetch": {},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,7 +84,7 @@ func TestFetchReturnsWhatItGets(t *testing.T) {
 			var ders [][]byte
 			for _, l := range got {
 				ders = append(ders, l.Raw)
-				if !strings.HasPrefix(l.Source, server.URL) || strings.Contains(l.Source, "secret") {
+				if !strings.HasPrefix(l.Source, server.URL) || strings.Contains(l.Source, "secret") || len(l.Source) > 2048 {
 					t.Errorf("source %q, want the URL without its query", l.Source)
 				}
 			}
