@@ -108,8 +108,8 @@ func (s *story) pool(ctx context.Context) error {
 		}
 		s.say("%s: IIS configuration in %s, Exchange Server build %s, agent started", name, shorten(s.env, server.Root), harness.VulnerableBuild)
 	}
-	s.checkRequest(harness.ExploitRequest, rewrite.Passed, "the exploit request of CVE-2022-41040 would pass")
-	s.checkRequest(harness.HarmlessRequest, rewrite.Passed, "an ordinary request passes")
+	s.checkRequest(ctx, harness.ExploitRequest, rewrite.Passed, "the exploit request of CVE-2022-41040 would pass")
+	s.checkRequest(ctx, harness.HarmlessRequest, rewrite.Passed, "an ordinary request passes")
 	if err := s.waitReady(ctx, "poolservers", pool.Namespace); err != nil {
 		return err
 	}
@@ -151,8 +151,8 @@ func (s *story) documentArrives(ctx context.Context) error {
 	if err := s.show(ctx, "get", "poolservers", "-A", "-o", "wide"); err != nil {
 		return err
 	}
-	s.checkRequest(harness.ExploitRequest, rewrite.Aborted, "the exploit request is aborted")
-	s.checkRequest(harness.HarmlessRequest, rewrite.Passed, "an ordinary request still passes")
+	s.checkRequest(ctx, harness.ExploitRequest, rewrite.Aborted, "the exploit request is aborted")
+	s.checkRequest(ctx, harness.HarmlessRequest, rewrite.Passed, "an ordinary request still passes")
 	s.checkPool(ctx, iis.PoolStopped)
 	return nil
 }
@@ -242,7 +242,7 @@ func (s *story) unblock(ctx context.Context) error {
 		return err
 	}
 	s.say("M1 is applied again after %s", since(begin))
-	s.checkRequest(harness.ExploitRequest, rewrite.Aborted, "the exploit request is aborted again")
+	s.checkRequest(ctx, harness.ExploitRequest, rewrite.Aborted, "the exploit request is aborted again")
 	return nil
 }
 
@@ -286,33 +286,58 @@ func (s *story) again(ctx context.Context) error {
 	if err := s.env.WaitForState(ctx, limit, s.servers, "M1", emsv1.StateApplied); err != nil {
 		return err
 	}
-	s.checkRequest(harness.ExploitRequest, rewrite.Aborted, "the exploit request is aborted")
+	s.checkRequest(ctx, harness.ExploitRequest, rewrite.Aborted, "the exploit request is aborted")
 	return nil
 }
 
 // outcomes tells whether a request has an outcome on all servers, and what the outcomes are.
-func (s *story) outcomes(target string, want rewrite.Kind) (all bool, text string) {
+func (s *story) outcomes(target string, want rewrite.Outcome) (all bool, text string) {
 	all = true
 	var list []string
 	for _, server := range s.servers {
 		outcome, err := server.Request(http.MethodGet, target)
-		what := string(outcome.Kind)
+		what := string(outcome.Outcome)
 		if outcome.Rule != "" {
 			what += " by rule " + fmt.Sprintf("%q", outcome.Rule)
 		}
 		if err != nil {
 			what = err.Error()
 		}
-		all = all && err == nil && outcome.Kind == want
+		all = all && err == nil && outcome.Outcome == want
 		list = append(list, server.Name+": "+what)
 	}
 	return all, strings.Join(list, ", ")
 }
 
-func (s *story) checkRequest(target string, want rewrite.Kind, what string) {
+// checkRequest asks the rules, and then sends the request to the sites.
+func (s *story) checkRequest(ctx context.Context, target string, want rewrite.Outcome, what string) {
 	all, text := s.outcomes(target, want)
 	s.check(all, "%s: GET %s", what, target)
 	s.text(text)
+	status := http.StatusOK
+	if want == rewrite.Aborted {
+		status = harness.Dropped
+	}
+	s.checkStatus(ctx, target, status)
+}
+
+// checkStatus sends a request to the sites over HTTP.
+func (s *story) checkStatus(ctx context.Context, target string, want int) {
+	var list []string
+	all := true
+	for _, server := range s.servers {
+		status, err := server.Get(ctx, target)
+		what := fmt.Sprint(status)
+		switch {
+		case err != nil:
+			what = err.Error()
+		case status == harness.Dropped:
+			what = "connection dropped"
+		}
+		all = all && err == nil && status == want
+		list = append(list, server.Name+": "+what)
+	}
+	s.check(all, "over HTTP: GET %s (%s)", target, strings.Join(list, ", "))
 }
 
 func (s *story) checkPool(ctx context.Context, want iis.PoolState) {
@@ -324,6 +349,11 @@ func (s *story) checkPool(ctx context.Context, want iis.PoolState) {
 		list = append(list, fmt.Sprintf("%s: %s", server.Name, state))
 	}
 	s.check(all, "application pool %s is %s (%s)", harness.ECPPool, want, strings.Join(list, ", "))
+	status := http.StatusOK
+	if want == iis.PoolStopped {
+		status = http.StatusServiceUnavailable
+	}
+	s.checkStatus(ctx, harness.ECPPath+"/", status)
 }
 
 func (s *story) snapshots() (map[string]harness.Snapshot, error) {

@@ -12,7 +12,7 @@ import (
 )
 
 var actionVocabulary = vocabulary{
-	attributes: []string{"id", "type", "scope", "target", "desc"},
+	attributes: []string{"id", "type", "scope", "target", "desc", "acknowledgeCost"},
 	children:   map[string]int{"Value": 1},
 }
 
@@ -52,6 +52,9 @@ func parseAction(node *xmltree.Node, canonical []byte, defaultID, where string) 
 		return a, err
 	}
 	if err := a.parseTarget(node, where); err != nil {
+		return a, err
+	}
+	if err := a.parseAcknowledgedCost(node, where); err != nil {
 		return a, err
 	}
 	value := node.Child("Value")

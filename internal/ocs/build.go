@@ -154,7 +154,8 @@ func (w *writer) product(p Product) {
 }
 
 func (w *writer) action(a Action) {
-	w.open("Action", false, "id", a.ID, "type", string(a.Type), "scope", string(a.Scope), "target", a.Target, "desc", a.Description)
+	w.open("Action", false, "id", a.ID, "type", string(a.Type), "scope", string(a.Scope), "target", a.Target, "desc", a.Description,
+		"acknowledgeCost", number(int64(a.AcknowledgedCost)))
 	if a.Type != URLRewrite {
 		if len(a.Rewrite) > 0 {
 			w.fail(fmt.Errorf("action %q: a <rewrite> element beside type %s", shown(a.ID), shown(string(a.Type))))

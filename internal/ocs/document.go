@@ -86,6 +86,9 @@ const (
 	// ReasonInvalidRewrite means that IIS would not take the <rewrite> element, or that
 	// it holds what the format does not allow.
 	ReasonInvalidRewrite = "InvalidRewrite"
+	// ReasonCostlyPattern means that a request can make a pattern cost so much that the server stops
+	// answering, or that nobody can know what it costs.
+	ReasonCostlyPattern = "CostlyPattern"
 )
 
 // Config is one mitigation.
@@ -190,6 +193,9 @@ type Action struct {
 	Value string
 	// Rewrite is the verbatim <rewrite> element; nil but for UrlRewrite.
 	Rewrite []byte
+	// AcknowledgedCost is the degree up to which the publisher knows, and accepts, that the matching cost
+	// of a pattern grows with the length of a request: 3 to 9; 0 if nothing is acknowledged.
+	AcknowledgedCost int
 }
 
 // Expectation is what must become of a Sample once the mitigation is applied.

@@ -144,6 +144,7 @@ func collect(doc *Document, nodes []*xmltree.Node, canonical []byte) {
 		}
 	}
 	refuseSharedActionIDs(configs, refusals)
+	refuseCostly(doc.Version, configs, refusals)
 	for i, node := range nodes {
 		if refusals[i] == nil {
 			doc.Configs = append(doc.Configs, configs[i])

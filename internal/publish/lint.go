@@ -1,15 +1,12 @@
 package publish
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
-	"strings"
 
 	"mitigation.dev/ems/internal/ocs"
-	"mitigation.dev/ems/internal/ocs/xmltree"
 	"mitigation.dev/ems/internal/rewrite"
+	"mitigation.dev/ems/internal/simulate"
 )
 
 // Level says how bad a finding is.
@@ -77,7 +74,10 @@ func Lint(mitigations []Source) []Finding {
 		}
 		whole.Configs = append(whole.Configs, m.Config)
 		lintSlips(m.Config, add)
-		lintSamples(m.Config, add)
+		sites, unknown := simulate.MitigationSites(m.Config)
+		lintRules(m.Config, sites, add)
+		lintCosts(m.Config, add)
+		lintSamples(m.Config, sites, unknown, add)
 	}
 	// Ids that occur twice and the limits of the document.
 	if _, err := ocs.Build(whole); err != nil {
@@ -144,97 +144,32 @@ func lintSlips(c ocs.Config, add func(Level, string, ...any)) {
 	}
 }
 
-// lintSamples evaluates samples against all actions together, because one that blocks is enough.
-func lintSamples(c ocs.Config, add func(Level, string, ...any)) {
-	if len(c.Samples) == 0 {
-		return
-	}
-	sets, unknown := ruleSets(c)
-	for i, s := range c.Samples {
-		where := fmt.Sprintf("sample %d (%s %q)", i+1, orElse(s.Method, http.MethodGet), s.URL)
-		outcome, err := evaluate(sets, s)
-		if err == nil && !outcome.Blocked() {
-			err = unknown
-		}
-		switch {
-		case errors.Is(err, rewrite.ErrInvalidRule), errors.Is(err, rewrite.ErrInvalidRequest), errors.Is(err, rewrite.ErrTooExpensive):
-			add(Problem, "%s: %v", where, err)
-		case err != nil:
-			add(Unchecked, "%s: not evaluated: %v", where, err)
-		case outcome.Blocked() && s.Expect == ocs.Passed:
-			add(Problem, "%s: expected to pass, but rule %q answers it with %s", where, outcome.Rule, outcome.Kind)
-		case !outcome.Blocked() && s.Expect == ocs.Blocked:
-			add(Problem, "%s: expected to be blocked, but no rule stops it", where)
-		}
-	}
-}
-
-// ruleSets returns the rules that can be evaluated, and an error that says what cannot; nil if all can.
-func ruleSets(c ocs.Config) ([]*rewrite.RuleSet, error) {
-	var sets []*rewrite.RuleSet
-	var unknown []error
-	for i, a := range c.Actions {
-		name := orElse(a.ID, fmt.Sprint(i+1))
-		switch {
-		case a.Type == ocs.DoNothing:
-		case a.Type != ocs.URLRewrite:
-			unknown = append(unknown, fmt.Errorf("action %q: what an action of type %s does to a request cannot be told from here", name, a.Type))
-		case a.Scope == ocs.ScopeSite && strings.Contains(a.Target, "/"):
-			unknown = append(unknown, fmt.Errorf("action %q: rules of a folder (%q) see other URLs than those of a site", name, a.Target))
-		default:
-			found, err := sections(a.Rewrite)
-			sets = append(sets, found...)
-			if err != nil {
-				unknown = append(unknown, fmt.Errorf("action %q: %w", name, err))
+// lintRules looks for what IIS refuses only when a request comes. What may be defined elsewhere on a server, such as a
+// rewrite map or the permission to set a server variable, is a warning: a mitigation should bring what it needs.
+func lintRules(c ocs.Config, sites []*rewrite.Site, add func(Level, string, ...any)) {
+	certain := map[string]bool{}
+	for _, a := range c.Actions {
+		if config, err := rewrite.Parse(a.Rewrite); a.Type == ocs.URLRewrite && err == nil {
+			for _, problem := range config.Problems() {
+				certain[problem.String()] = true
 			}
 		}
 	}
-	return sets, errors.Join(unknown...)
-}
-
-// sections reads the sections of a <rewrite> element that decide about requests.
-func sections(element []byte) ([]*rewrite.RuleSet, error) {
-	root, err := xmltree.Parse(element, signatureLimits)
-	if err != nil {
-		return nil, err
-	}
-	var sets []*rewrite.RuleSet
-	var unknown []error
-	for _, section := range root.Children {
-		switch section.Name {
-		case "rules", "globalRules":
-			set, err := rewrite.ParseRules(section.Raw(element))
-			if err != nil {
-				unknown = append(unknown, err)
-				continue
+	seen := map[string]bool{}
+	for _, site := range sites {
+		for _, problem := range site.Problems() {
+			text := problem.String()
+			switch {
+			case seen[text]:
+			case certain[text], problem.SubStatus == statusOfConfiguration:
+				add(Problem, "%s", text)
+			default:
+				add(Warning, "%s, unless the server has it", text)
 			}
-			sets = append(sets, set)
-		case "outboundRules":
-			// They change answers; whether a request is blocked does not depend on them.
-		default:
-			// Maps and server variables decide nothing by themselves; rules that use them are refused above.
+			seen[text] = true
 		}
 	}
-	return sets, errors.Join(unknown...)
 }
 
-// evaluate returns the first outcome that blocks. An error counts only if nothing blocks.
-func evaluate(sets []*rewrite.RuleSet, s ocs.Sample) (rewrite.Outcome, error) {
-	headers := http.Header{}
-	for _, h := range s.Headers {
-		headers.Add(h.Name, h.Value)
-	}
-	// A site's name is not known here. Rules that look at the host are evaluated with what the sample says.
-	request := rewrite.SplitTarget(orElse(s.Method, http.MethodGet), orElse(s.Host, "localhost"), s.URL, headers)
-	var first error
-	for _, set := range sets {
-		outcome, err := set.Evaluate(request)
-		if err == nil && outcome.Blocked() {
-			return outcome, nil
-		}
-		if err != nil && first == nil {
-			first = err
-		}
-	}
-	return rewrite.Outcome{Kind: rewrite.Passed}, first
-}
+// statusOfConfiguration is the sub-status of 500 for what IIS refuses when it reads its configuration.
+const statusOfConfiguration = 19

@@ -53,6 +53,8 @@ type action struct {
 	Description string         `json:"description"`
 	Value       string         `json:"value,omitempty"`
 	Rewrite     string         `json:"rewrite,omitempty"`
+	// AcknowledgeCost is named as in the document.
+	AcknowledgeCost int `json:"acknowledgeCost,omitempty"`
 }
 
 type sample struct {
@@ -135,7 +137,7 @@ func (m *mitigation) config() ocs.Config {
 		c.Applicability = append(c.Applicability, read)
 	}
 	for _, a := range m.Actions {
-		read := ocs.Action{ID: a.ID, Type: a.Type, Scope: a.Scope, Target: a.Target, Description: a.Description, Value: a.Value}
+		read := ocs.Action{ID: a.ID, Type: a.Type, Scope: a.Scope, Target: a.Target, Description: a.Description, Value: a.Value, AcknowledgedCost: a.AcknowledgeCost}
 		// A block scalar ends with a line end that is no part of the element.
 		if rewrite := strings.TrimSpace(a.Rewrite); rewrite != "" {
 			read.Rewrite = []byte(rewrite)

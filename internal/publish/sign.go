@@ -34,7 +34,8 @@ type SignRequest struct {
 }
 
 // Sign makes a signed document of version 1.1 and the report on it. The document was verified under the policy as a
-// manager would verify it, and has no refused entries.
+// manager would verify it, and has no refused entries. Mitigations that Lint has an error about are not signed: one that lets
+// its own attack pass would make people believe that they are safe.
 func Sign(request SignRequest) ([]byte, Report, error) {
 	document, err := request.document()
 	if err != nil {
@@ -43,6 +44,9 @@ func Sign(request SignRequest) ([]byte, Report, error) {
 	unsigned, err := ocs.Build(document)
 	if err != nil {
 		return nil, Report{}, fmt.Errorf("document: %w", err)
+	}
+	if err := checkContent(request.Mitigations); err != nil {
+		return nil, Report{}, err
 	}
 	signed, err := xmlsig.Sign(unsigned, xmlsig.SignOptions{
 		Key: request.Key, Certificates: request.Certificates, Timestamper: request.Timestamper,

@@ -2,6 +2,7 @@ package rewrite
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -11,6 +12,9 @@ type analysis struct {
 	// notEvaluable names a construct that IIS accepts but that this package cannot
 	// evaluate faithfully; it is empty if there is none.
 	notEvaluable string
+	// groups counts the capture groups. anchors says that there is a "^" or a "$".
+	groups  int
+	anchors bool
 	// translated means the same as the pattern. The engine folds the case of "." and of
 	// \D, \S and \W character by character over all of Unicode, tens of milliseconds for
 	// each; written as a negated class they cost nothing.
@@ -29,6 +33,7 @@ func checkECMAScript(pattern string) (analysis, error) {
 		return analysis{}, fmt.Errorf("at byte %d: %w", s.pos, err)
 	}
 	s.found.translated = s.out.String()
+	s.found.groups = s.groups
 	return s.found, nil
 }
 
@@ -58,6 +63,8 @@ func (s *scanner) run() error {
 		item := s.text[start:s.pos]
 		if narrow, ok := narrowForms[item]; ok {
 			item = narrow
+		} else if item[0] == '[' {
+			item = posixClasses.Replace(item)
 		}
 		s.out.WriteString(item)
 	}
@@ -73,6 +80,35 @@ var narrowForms = map[string]string{
 	`\D`: `[^\d]`,
 	`\S`: `[^\s]`,
 	`\W`: `[^\w]`,
+}
+
+// posixClasses gives the classes of a bracket expression that the engine does not know,
+// as they are in the C locale. Case is folded afterwards like that of any other range.
+var posixClasses = strings.NewReplacer(
+	`[:alpha:]`, `a-zA-Z`, `[:digit:]`, `0-9`, `[:alnum:]`, `a-zA-Z0-9`,
+	`[:upper:]`, `A-Z`, `[:lower:]`, `a-z`, `[:xdigit:]`, `0-9A-Fa-f`,
+	`[:space:]`, `\t-\r `, `[:blank:]`, `\t `, `[:cntrl:]`, `\x00-\x1f\x7f`,
+	`[:punct:]`, `!-/:-@\[-\x60{-~`, `[:graph:]`, `!-~`, `[:print:]`, ` -~`,
+	`[:d:]`, `\d`, `[:s:]`, `\s`, `[:w:]`, `\w`,
+)
+
+// posixClass consumes a class such as [:alpha:] inside of a bracket expression.
+func (s *scanner) posixClass(kind byte) error {
+	end := strings.Index(s.text[s.pos+2:], string(kind)+"]")
+	if end < 0 {
+		// Without the end of a class it is an ordinary "[".
+		s.pos++
+		return nil
+	}
+	whole := s.text[s.pos : s.pos+2+end+2]
+	s.pos += len(whole)
+	switch {
+	case kind != ':':
+		s.found.notEvaluable = "collating element in a bracket expression"
+	case posixClasses.Replace(whole) == whole:
+		return syntaxError("unknown character class " + strconv.Quote(whole))
+	}
+	return nil
 }
 
 // item consumes one item of the pattern.
@@ -100,6 +136,7 @@ func (s *scanner) item() error {
 		}
 		return s.repetition(length)
 	case '^', '$', '|':
+		s.found.anchors = s.found.anchors || c != '|'
 		s.repeatable = false
 		s.pos++
 	default:
@@ -194,8 +231,11 @@ func (s *scanner) class() error {
 				s.found.wide++
 			}
 		case '[':
-			if rest := s.text[s.pos+1:]; rest != "" && strings.ContainsRune(":.=", rune(rest[0])) {
-				s.found.notEvaluable = "POSIX class in a bracket expression"
+			if rest := s.text[s.pos+1:]; rest != "" && strings.IndexByte(":.=", rest[0]) >= 0 {
+				if err := s.posixClass(rest[0]); err != nil {
+					return err
+				}
+				continue
 			}
 			s.pos++
 		default:

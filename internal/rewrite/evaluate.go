@@ -1,220 +1,497 @@
 package rewrite
 
 import (
+	"errors"
+	"fmt"
+	"math/bits"
 	"strings"
-	"unicode/utf8"
+	"sync"
+	"time"
 )
-
-// Kind is what became of a request.
-type Kind string
-
-// The kinds of an Outcome.
-const (
-	// Passed means that the request went on to the site.
-	Passed Kind = "Passed"
-	// Aborted means that the connection was dropped without an answer.
-	Aborted Kind = "Aborted"
-	// Responded means that the rule answered with its own status.
-	Responded Kind = "Responded"
-	// Redirected means that the rule sent the client elsewhere.
-	Redirected Kind = "Redirected"
-)
-
-// Outcome is the result of an evaluation.
-type Outcome struct {
-	Kind Kind
-	// Rule is the name of the rule that ended the evaluation; it is empty when no rule
-	// did. A rule with action None and stopProcessing ends it with Passed.
-	Rule string
-	// Status is the HTTP status of Responded and Redirected, else 0.
-	Status int
-}
-
-// Blocked reports whether the request did not reach the site.
-func (o Outcome) Blocked() bool { return o.Kind != Passed }
-
-// reading is a set of answers to the questions that the documentation leaves open. The
-// zero value is the reading that Microsoft's own rules rely on.
-type reading uint8
 
 const (
-	// rawURI: {REQUEST_URI} has the path as it was sent, not decoded.
-	rawURI reading = 1 << iota
-	// plusIsBlank: {UrlDecode:} turns "+" into a blank.
-	plusIsBlank
-	// doubleFails: {UrlDecode:} fails when the result is still encoded, and a rule with
-	// a failing input does not match.
-	doubleFails
-	allReadings = rawURI | plusIsBlank | doubleFails
+	// maxEvaluation bounds the time for one request through all rules. Each match has its
+	// own limit (matchTimeout); two thousand rules could use that up one after the other.
+	maxEvaluation = 2 * time.Second
+	// checkEvery is after how many runs of the engine the time is looked at: reading the
+	// clock costs as much as a short match.
+	checkEvery = 8
 )
 
-func (r reading) String() string {
-	var names []string
-	for _, q := range []struct {
-		bit  reading
-		name string
-	}{
-		{rawURI, "{REQUEST_URI} of an encoded path"},
-		{plusIsBlank, `"+" in {UrlDecode:}`},
-		{doubleFails, "double or broken encoding in {UrlDecode:}"},
-	} {
-		if r&q.bit != 0 {
-			names = append(names, q.name)
-		}
-	}
-	return strings.Join(names, ", ")
+// Evaluate says what the rules do with a request. The errors wrap ErrInvalidRequest for a
+// request that IIS itself refuses, ErrTooExpensive for patterns that ran into their limit, and
+// ErrUnsupported for rules that cannot be evaluated.
+func (s *Site) Evaluate(request Request) (Result, error) {
+	return s.evaluate(&request, nil)
 }
 
-// Evaluate runs the rules in order. The errors wrap ErrInvalidRequest for a request that
-// IIS itself refuses, ErrTooExpensive for a pattern that ran into its limit, and
-// ErrUnsupported where the documented behaviour does not decide the outcome.
-func (s *RuleSet) Evaluate(request Request) (Outcome, error) {
+// Trace does the same and tells how each rule was evaluated.
+func (s *Site) Trace(request Request) (Result, *Trace, error) {
+	t := &Trace{Request: traceRequest(&request)}
+	result, err := s.evaluate(&request, t)
+	t.Result = result
+	return result, t, err
+}
+
+var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
+
+func (s *Site) evaluate(request *Request, t *Trace) (Result, error) {
 	path, err := cookPath(request.Path)
 	if err != nil {
-		return Outcome{}, err
+		return Result{}, err
 	}
-	e := &evaluation{request: &request, path: path}
-	outcome, err := s.run(e)
+	e := evaluations.Get().(*evaluation) //nolint:forcetypeassert // the pool has nothing else
+	defer e.release()
+	e.site, e.request, e.cooked, e.trace = s, request, path, t
+	e.begin(0)
+	result, err := e.run()
 	if err != nil {
-		return Outcome{}, err
+		return Result{}, err
 	}
-	// A reading can lead to rules that raise further questions, hence the outer loop; it
-	// ends because open only grows.
-	for open := reading(0); open != e.open; {
-		open = e.open
-		for alternative := reading(1); alternative <= allReadings; alternative++ {
-			if alternative&^open != 0 {
-				continue
-			}
-			e.reading = alternative
-			other, err := s.run(e)
+	e.trace = nil
+	if e.touched|e.noted != 0 {
+		return e.consider(result)
+	}
+	return result, nil
+}
+
+// consider evaluates again with the other answers to the open points that came up, in every
+// combination, and notes the points that make a difference. An answer can lead to rules that
+// raise further points, hence the outer loop; it ends because touched only grows.
+func (e *evaluation) consider(result Result) (Result, error) {
+	var different, decisive minimal
+	for tried := reading(0); tried != e.touched; {
+		tried = e.touched
+		if bits.OnesCount32(uint32(tried)) > maxAlternatives {
+			decisive = minimal{tried}
+			break
+		}
+		// The next subset of tried, in ascending order, so that small sets come first.
+		for alternative := -tried & tried; alternative != 0; alternative = (alternative - tried) & tried {
+			e.begin(alternative)
+			other, err := e.run()
 			if err != nil {
-				return Outcome{}, err
+				return Result{}, err
 			}
-			if other != outcome {
-				return Outcome{}, unsupported("the outcome depends on what is not documented: %s", open)
+			if !result.same(&other) {
+				different.add(alternative)
+			}
+			if result.kind() != other.kind() {
+				decisive.add(alternative)
 			}
 		}
 	}
-	return outcome, nil
+	result.undecided = len(decisive) > 0 || e.noted != 0
+	result.Uncertain = (different.all() | decisive.all() | e.noted).points()
+	return result, nil
+}
+
+// minimal is a list of sets of which none contains another. Sets have to come in an order in
+// which a subset comes first.
+type minimal []reading
+
+func (m *minimal) add(set reading) {
+	for _, known := range *m {
+		if set&known == known {
+			return
+		}
+	}
+	*m = append(*m, set)
+}
+
+func (m minimal) all() reading {
+	union := reading(0)
+	for _, set := range m {
+		union |= set
+	}
+	return union
 }
 
 // evaluation is one request under one reading.
 type evaluation struct {
+	site    *Site
 	request *Request
-	path    string
-	reading reading
-	// open collects the questions that came up under any reading so far.
-	open reading
+	trace   *Trace
+	// cooked is the path of the request as HTTP.sys hands it on.
+	cooked string
+	// flipped are the open points for which the other answer is taken. touched are those
+	// that came up under any reading, noted those without another answer.
+	flipped, touched, noted reading
+
+	// path, query and absolute are the URL as it is now; absolute is scheme and host after
+	// a rewrite to another server.
+	path, query, absolute string
+	rewritten             bool
+	stopped               bool
+	set                   *ruleSet
+	variables             []Variable
+	result                Result
+
+	// input is what match sees, for the folder inputFolder.
+	input       subject
+	inputFolder string
+	inputValid  bool
+	// cache has the values of the conditions' inputs, as long as nothing changes them; single
+	// is for one that cannot be kept.
+	cache  []cached
+	single cached
+	// rule and condition are the captures {R:n} and {C:n}.
+	rule, condition []string
+	// negatedInput is the input of a negated match.
+	negatedInput string
+	negated      bool
+	// unknown says that an expansion used a server variable without known value.
+	unknown bool
+
+	response *Response
+	runs     int
+	start    time.Time
 }
 
-func (s *RuleSet) run(e *evaluation) (Outcome, error) {
-	for i := range s.rules {
-		r := &s.rules[i]
-		matched, err := e.matches(r)
-		if err != nil {
-			return Outcome{}, inRule(r.name, err)
+type cached struct {
+	subject     subject
+	valid       bool
+	ok, unknown bool
+}
+
+func (e *evaluation) release() {
+	cache := e.cache[:cap(e.cache)]
+	for i := range cache {
+		cache[i].subject.forget()
+	}
+	e.input.forget()
+	e.single.subject.forget()
+	clear(e.rule[:cap(e.rule)])
+	clear(e.condition[:cap(e.condition)])
+	*e = evaluation{cache: cache, input: e.input, single: e.single, rule: e.rule[:0], condition: e.condition[:0]}
+	evaluations.Put(e)
+}
+
+// begin puts the request back to where it came from.
+func (e *evaluation) begin(flipped reading) {
+	e.flipped = flipped
+	e.path, e.query, e.absolute = e.cooked, e.request.RawQuery, ""
+	e.rewritten, e.stopped = false, false
+	e.variables, e.result = nil, Result{}
+	e.set = nil
+}
+
+// open notes that an open point has come up and reports whether the other answer is taken.
+func (e *evaluation) open(point reading) bool {
+	e.touched |= point
+	return e.flipped&point != 0
+}
+
+// enter goes on with the rules of a place.
+func (e *evaluation) enter(set *ruleSet) {
+	e.set = set
+	if cap(e.cache) < set.inputs {
+		e.cache = make([]cached, set.inputs)
+	}
+	e.cache = e.cache[:max(set.inputs, len(e.cache))]
+	e.changed()
+}
+
+// changed forgets values that a rewrite or a server variable may have changed.
+func (e *evaluation) changed() {
+	e.inputValid = false
+	for i := range e.cache {
+		e.cache[i].valid = false
+	}
+}
+
+func (e *evaluation) run() (Result, error) {
+	s := e.site
+	ended := false
+	if len(s.global.rules) > 0 || s.global.fault != nil {
+		if s.global.fault != nil {
+			return e.fail(s.global.fault, nil), nil
 		}
-		if matched && (r.outcome.Kind != Passed || r.stopProcessing) {
-			return r.outcome, nil
+		var err error
+		if ended, err = e.rules(s.global, "globalRules"); err != nil {
+			return Result{}, err
 		}
 	}
-	return Outcome{Kind: Passed}, nil
+	if !ended && e.stopped && e.open(stopInGlobalRules) {
+		ended = true
+	}
+	if !ended {
+		set := s.setFor(e.path)
+		if set.fault != nil {
+			return e.fail(set.fault, nil), nil
+		}
+		if _, err := e.rules(set, "rules"); err != nil {
+			return Result{}, err
+		}
+	}
+	return e.finish(), nil
 }
 
-func (e *evaluation) matches(r *rule) (bool, error) {
-	matched, err := r.url.match(strings.TrimPrefix(e.path, "/"))
-	if err != nil || matched == r.negate {
+// finish fills in what holds for every result.
+func (e *evaluation) finish() Result {
+	r := &e.result
+	if r.Outcome == "" {
+		r.Outcome = Passed
+		if e.rewritten {
+			r.Outcome = Rewritten
+		}
+		r.URL = e.absolute + joinQuery(e.path, e.query)
+	}
+	r.ServerVariables = e.variables
+	r.path, r.query, r.rewritten = e.path, e.query, e.rewritten
+	return *r
+}
+
+// fail ends the evaluation with an error of IIS.
+func (e *evaluation) fail(fault *Fault, b *boundRule) Result {
+	e.result = Result{Outcome: Error, Status: fault.Status, SubStatus: fault.SubStatus, Fault: fault}
+	if b != nil {
+		e.result.Rule, e.result.Level = b.name, b.level
+	}
+	return e.finish()
+}
+
+// rules evaluates the rules of a place in order. ended says that the request goes no further.
+func (e *evaluation) rules(set *ruleSet, section string) (ended bool, err error) {
+	e.enter(set)
+	e.stopped = false
+	for i := range set.rules {
+		b := &set.rules[i]
+		var t *RuleTrace
+		if e.trace != nil {
+			t = e.trace.begin(section, b)
+		}
+		if e.absolute != "" && e.open(absoluteRewrite) {
+			return false, nil
+		}
+		switch {
+		case b.fault != nil:
+			e.fail(b.fault, b)
+			t.failed(b.fault)
+			return true, nil
+		case b.provider != "":
+			return false, unsupported("rule %q: rewrite provider %q", b.name, b.provider)
+		}
+		matched, err := e.matches(b, t)
+		if err != nil {
+			return e.caught(err, b, t)
+		}
+		if !matched {
+			continue
+		}
+		if ended, err = e.act(b, t); err != nil {
+			return e.caught(err, b, t)
+		}
+		if ended {
+			return true, nil
+		}
+		if b.stopProcessing {
+			e.stopped = true
+			if e.result.Rule == "" {
+				e.result.Rule, e.result.Level = b.name, b.level
+			}
+			return false, nil
+		}
+	}
+	return false, nil
+}
+
+// caught turns a fault that came up on the way into an outcome.
+func (e *evaluation) caught(err error, b *boundRule, t *RuleTrace) (ended bool, _ error) {
+	if known, ok := errors.AsType[*FaultError](err); ok {
+		fault := &known.Fault
+		if fault.Element == "" {
+			fault = b.faultAt("", fault.Reason)
+		}
+		e.fail(fault, b)
+		t.failed(fault)
+		return true, nil
+	}
+	return false, fmt.Errorf("rule %q: %w", b.name, err)
+}
+
+// matches tells whether a rule's pattern and conditions are met.
+func (e *evaluation) matches(b *boundRule, t *RuleTrace) (bool, error) {
+	if !e.inputValid || e.inputFolder != b.folder {
+		e.input.set(e.relative(b.folder))
+		e.inputFolder, e.inputValid = b.folder, true
+	}
+	e.rule, e.condition, e.negated = e.rule[:0], e.condition[:0], false
+	matched, err := e.pattern(b.pattern, &e.input, b.ruleCaptures || t != nil, &e.rule)
+	if err != nil {
 		return false, err
 	}
-	for i := range r.conditions {
-		c := &r.conditions[i]
-		input, ok, err := e.expand(c.input)
+	if !b.hasPattern && e.open(missingMatch) {
+		matched = false
+	}
+	t.matched(e.input.text, matched, e.rule)
+	if matched == b.negate {
+		return false, nil
+	}
+	if b.negate {
+		e.rule, e.negated, e.negatedInput = e.rule[:0], true, e.input.text
+	}
+	if len(b.conditions.list) == 0 {
+		return true, nil
+	}
+	return e.holds(&b.conditions, b.slots, b.conditionCaptures, t)
+}
+
+// relative returns the path as the rules of a folder see it.
+func (e *evaluation) relative(folder string) string {
+	switch {
+	case !inFolder(e.path, folder):
+		e.noted |= outsideLevel
+		return strings.TrimPrefix(e.path, "/")
+	case len(e.path) < len(folder):
+		return ""
+	}
+	return e.path[len(folder):]
+}
+
+// pattern matches a pattern, with captures if they are needed.
+func (e *evaluation) pattern(p *pattern, in *subject, needed bool, captures *[]string) (matched bool, err error) {
+	if p.anchors && !in.line && e.open(lineAnchors) {
+		p = p.lines()
+	}
+	if p.unknown != "" {
+		return e.open(unknownPattern), nil
+	}
+	var ran bool
+	if needed {
+		*captures, matched, ran, err = p.capture(in, (*captures)[:0])
+	} else {
+		matched, ran, err = p.match(in)
+	}
+	if err == nil && ran {
+		err = e.tick()
+	}
+	return matched, err
+}
+
+// tick ends evaluations that take too long in all.
+func (e *evaluation) tick() error {
+	e.runs++
+	if e.runs%checkEvery != 0 {
+		return nil
+	}
+	now := time.Now()
+	if e.start.IsZero() {
+		e.start = now
+	} else if now.Sub(e.start) > maxEvaluation {
+		return fmt.Errorf("%w: all rules together took more than %s", ErrTooExpensive, maxEvaluation)
+	}
+	return nil
+}
+
+// holds evaluates conditions.
+func (e *evaluation) holds(list *conditions, slots []int, needed bool, t *RuleTrace) (bool, error) {
+	var found []string
+	some := false
+	for i := range list.list {
+		c := &list.list[i]
+		slot := -1
+		if slots != nil {
+			slot = slots[i]
+		}
+		in, ok, err := e.conditionInput(c, slot)
 		if err != nil {
 			return false, err
 		}
 		if !ok {
+			t.condition(c, "", false, false)
 			return false, nil
 		}
-		holds, err := c.pattern.match(input)
+		matched, err := e.conditionMatches(c, in, needed, &found)
 		if err != nil {
 			return false, err
 		}
-		if holds = holds != c.negate; holds == r.matchAny {
-			return r.matchAny, nil
+		holds := matched != c.negate
+		if e.unknown && e.open(unknownVariable) {
+			holds = !holds
 		}
-	}
-	return !r.matchAny || len(r.conditions) == 0, nil
-}
-
-// expand gives an input its value; ok is false if a function failed.
-func (e *evaluation) expand(parts []part) (value string, ok bool, err error) {
-	var out strings.Builder
-	for _, p := range parts {
-		text := p.literal
+		t.condition(c, in.text, matched, holds)
+		if needed {
+			e.collect(list, c, matched, found)
+		}
 		switch {
-		case p.variable != "":
-			text, err = e.variable(p.variable)
-		case p.function != noFunction:
-			if text, ok, err = e.expand(p.argument); err == nil && !ok {
-				return "", false, nil
-			}
-			if err == nil {
-				text, ok, err = e.apply(p.function, text)
-				if err == nil && !ok {
-					return "", false, nil
-				}
+		case !list.any && !holds:
+			return false, nil
+		case list.any && holds:
+			some = true
+			if !needed || !list.trackAll || i == len(list.list)-1 || !e.open(matchAnyCaptures) {
+				return true, nil
 			}
 		}
-		if err != nil {
-			return "", false, err
-		}
-		out.WriteString(text)
 	}
-	return out.String(), true, nil
+	return some || !list.any, nil
 }
 
-func (e *evaluation) apply(f function, text string) (string, bool, error) {
-	if f == toLower {
-		return strings.ToLower(text), true, nil
-	}
-	if strings.Contains(text, "+") {
-		e.open |= plusIsBlank
-	}
-	decoded, malformed := percentDecode(text, e.reading&plusIsBlank != 0)
-	if !utf8.ValidString(decoded) {
-		return "", false, unsupported("{UrlDecode:} of text that is not UTF-8 when decoded")
-	}
-	if again, _ := percentDecode(decoded, false); malformed || again != decoded {
-		e.open |= doubleFails
-		if e.reading&doubleFails != 0 {
-			return "", false, nil
+// collect keeps the captures of a condition as {C:n}.
+func (e *evaluation) collect(list *conditions, c *condition, matched bool, found []string) {
+	switch {
+	case c.matchType != matchPattern:
+	case !matched || c.negate:
+		if c.negate && !list.trackAll && len(e.condition) > 0 && e.open(negatedConditionCaptures) {
+			e.condition = e.condition[:0]
 		}
-	}
-	return decoded, true, nil
-}
-
-func (e *evaluation) variable(name string) (string, error) {
-	switch name {
-	case "REQUEST_URI":
-		path := e.path
-		if path != e.request.Path {
-			e.open |= rawURI
-			if e.reading&rawURI != 0 {
-				path = e.request.Path
-			}
+	case list.trackAll && len(e.condition) > 0:
+		if len(found) > 0 {
+			e.condition = append(e.condition, found[1:]...)
 		}
-		if e.request.RawQuery == "" {
-			return path, nil
-		}
-		return path + "?" + e.request.RawQuery, nil
-	case "QUERY_STRING":
-		return e.request.RawQuery, nil
-	case "REQUEST_METHOD":
-		return e.request.Method, nil
-	case "URL":
-		return e.path, nil
 	default:
-		return e.request.header(strings.TrimPrefix(name, "HTTP_"))
+		e.condition = append(e.condition[:0], found...)
 	}
+}
+
+// conditionInput gives the input of a condition its value; ok is false if a function failed.
+func (e *evaluation) conditionInput(c *condition, slot int) (in *subject, ok bool, err error) {
+	if slot >= 0 && e.cache[slot].valid {
+		known := &e.cache[slot]
+		e.unknown = known.unknown
+		return &known.subject, known.ok, nil
+	}
+	e.unknown = false
+	text := ""
+	if c.matchType != matchPattern && e.site.options.Files == nil {
+		// What the path is does not matter if nobody can look.
+		return &subject{text: c.input.text}, true, nil
+	}
+	if c.matchType != matchPattern && !c.hasInput {
+		text, ok = e.physicalPath(), true
+	} else if text, ok, err = e.expand(c.input); err != nil {
+		return nil, false, err
+	}
+	known := &e.single
+	if slot >= 0 {
+		known = &e.cache[slot]
+	}
+	known.subject.set(text)
+	known.valid, known.ok, known.unknown = true, ok, e.unknown
+	return &known.subject, ok, nil
+}
+
+func (e *evaluation) conditionMatches(c *condition, in *subject, needed bool, found *[]string) (bool, error) {
+	files := e.site.options.Files
+	switch c.matchType {
+	case matchFile:
+		if files == nil {
+			return e.open(fileExistence), nil
+		}
+		return files.IsFile(in.text), nil
+	case matchDirectory:
+		if files == nil {
+			return e.open(directoryExistence), nil
+		}
+		return files.IsDirectory(in.text), nil
+	case matchPattern:
+	}
+	return e.pattern(c.pattern, in, needed, found)
+}
+
+func (e *evaluation) physicalPath() string {
+	if e.site.options.Files == nil {
+		return e.path
+	}
+	return e.site.options.Files.PhysicalPath(e.path)
 }

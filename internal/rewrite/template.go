@@ -1,117 +1,209 @@
 package rewrite
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 )
 
-// maxNesting is how deep functions may stand inside each other in an input. Published
-// rules nest two.
-const maxNesting = 8
-
-// function is a function of URL Rewrite that an input may apply.
-type function int
-
 const (
-	noFunction function = iota
-	urlDecode
-	toLower
+	// maxNesting is how deep functions may stand inside each other. Published rules nest
+	// two.
+	maxNesting = 8
+	// maxReference is the highest number of a back reference, the registry value
+	// MaxBackReferences that the module comes with.
+	maxReference = 31
+	// maxExpansion is the longest text that a substitution may give, in bytes: four times
+	// the longest request line of HTTP.sys (16 KB). Without a limit a few rules that
+	// double the URL would fill the memory.
+	maxExpansion = 64 << 10
 )
 
-// part is a literal, a server variable, or a function over further parts.
-type part struct {
-	literal  string
-	variable string
-	function function
-	argument []part
+type partKind uint8
+
+const (
+	literalPart partKind = iota
+	variablePart
+	ruleReference
+	conditionReference
+	functionPart
+	mapPart
+)
+
+// function is a string function of URL Rewrite.
+type function uint8
+
+const (
+	toLower function = iota
+	urlEncode
+	urlDecode
+	htmlEncode
+)
+
+var functions = map[string]function{
+	"tolower": toLower, "urlencode": urlEncode, "urldecode": urlDecode, "htmlencode": htmlEncode,
 }
 
-// parseInput reads the input of a condition, such as {UrlDecode:{REQUEST_URI}}.
-func parseInput(text string) ([]part, error) {
-	parts, rest, err := parseParts(text, 0)
+// part is a literal, a server variable, a back reference, or a function or a rewrite map
+// over further parts.
+type part struct {
+	kind partKind
+	// text is the literal, the name of the variable in upper case, or the name of the map
+	// in lower case.
+	text     string
+	number   int
+	function function
+	argument []part
+	// blank says that a blank follows the colon of a function.
+	blank bool
+}
+
+// template is a text of a rule in which braces are replaced, such as the input of a
+// condition or the URL of an action.
+type template struct {
+	text  string
+	parts []part
+	// fault says why IIS cannot use it.
+	fault string
+	// rule and condition say that it refers to captures.
+	rule, condition bool
+	// slot is the place of its value in the cache of an evaluation, -1 without one.
+	slot int
+}
+
+// newTemplate reads a template. Like a bad pattern, a bad template is no error before a
+// request needs it.
+func newTemplate(text string) *template {
+	t := &template{text: text, slot: -1}
+	parser := templateParser{text: text}
+	parts, err := parser.parts(0)
 	if err != nil {
-		return nil, err
+		t.fault = fmt.Sprintf("%q: %v", text, err)
+		return t
 	}
-	if rest != "" {
-		return nil, unsupported(`"}" without "{" in input %q`, text)
+	t.parts = parts
+	t.note(parts)
+	return t
+}
+
+func (t *template) note(parts []part) {
+	for _, p := range parts {
+		t.rule = t.rule || p.kind == ruleReference
+		t.condition = t.condition || p.kind == conditionReference
+		t.note(p.argument)
+	}
+}
+
+// maps calls visit for the name of every rewrite map.
+func (t *template) maps(visit func(name string)) { visitMaps(t.parts, visit) }
+
+func visitMaps(parts []part, visit func(name string)) {
+	for _, p := range parts {
+		if p.kind == mapPart {
+			visit(p.text)
+		}
+		visitMaps(p.argument, visit)
+	}
+}
+
+type templateParser struct {
+	text string
+	pos  int
+}
+
+// parts reads up to the "}" that ends the enclosing braces, or to the end.
+func (t *templateParser) parts(depth int) ([]part, error) {
+	if depth > maxNesting {
+		return nil, fmt.Errorf("nested deeper than %d", maxNesting)
+	}
+	var parts []part
+	for t.pos < len(t.text) {
+		rest := t.text[t.pos:]
+		switch {
+		case rest[0] == '{':
+			t.pos++
+			p, err := t.reference(depth)
+			if err != nil {
+				return nil, err
+			}
+			parts = append(parts, p)
+			continue
+		case rest[0] == '}' && depth > 0:
+			return parts, nil
+		}
+		// A "}" without "{" stands for itself.
+		end := strings.IndexAny(rest[1:], "{}") + 1
+		if end == 0 {
+			end = len(rest)
+		}
+		if last := len(parts) - 1; last >= 0 && parts[last].kind == literalPart {
+			parts[last].text += rest[:end]
+		} else {
+			parts = append(parts, part{kind: literalPart, text: rest[:end]})
+		}
+		t.pos += end
 	}
 	return parts, nil
 }
 
-// parseParts reads parts up to an unpaired "}" or the end, and returns what is left.
-func parseParts(text string, depth int) ([]part, string, error) {
-	if depth > maxNesting {
-		return nil, "", unsupported("input nested deeper than %d functions", maxNesting)
+// reference reads what follows a "{", its "}" included.
+func (t *templateParser) reference(depth int) (part, error) {
+	rest := t.text[t.pos:]
+	end := strings.IndexAny(rest, "{}:")
+	if end < 0 || rest[end] == '{' {
+		return part{}, fmt.Errorf(`"{" begins no server variable, function or rewrite map`)
 	}
-	var parts []part
-	for text != "" && text[0] != '}' {
-		if text[0] != '{' {
-			end := strings.IndexAny(text, "{}")
-			if end < 0 {
-				end = len(text)
-			}
-			parts = append(parts, part{literal: text[:end]})
-			text = text[end:]
-			continue
-		}
-		p, rest, err := parseReference(text[1:], depth)
-		if err != nil {
-			return nil, "", err
-		}
-		parts = append(parts, p)
-		text = rest
+	name := rest[:end]
+	if name == "" {
+		return part{}, fmt.Errorf(`"{" is followed by no name`)
 	}
-	return parts, text, nil
+	t.pos += end + 1
+	if rest[end] == '}' {
+		return part{kind: variablePart, text: strings.ToUpper(name)}, nil
+	}
+	if strings.EqualFold(name, "R") || strings.EqualFold(name, "C") {
+		return t.backReference(name)
+	}
+	p := part{kind: mapPart, text: strings.ToLower(name)}
+	if f, ok := functions[p.text]; ok {
+		p.kind, p.function = functionPart, f
+		p.blank = strings.HasPrefix(t.text[t.pos:], " ")
+	}
+	var err error
+	if p.argument, err = t.parts(depth + 1); err != nil {
+		return part{}, err
+	}
+	if t.pos == len(t.text) {
+		return part{}, fmt.Errorf("{%s:...} without closing brace", name)
+	}
+	t.pos++
+	return p, nil
 }
 
-// parseReference reads what follows a "{", its "}" included.
-func parseReference(text string, depth int) (part, string, error) {
-	end := strings.IndexAny(text, "{}:")
-	if end < 0 || text[end] == '{' {
-		return part{}, "", unsupported(`"{" that begins no server variable or function`)
+// backReference reads the number of {R:n} or {C:n}.
+func (t *templateParser) backReference(name string) (part, error) {
+	digits, _, closed := strings.Cut(t.text[t.pos:], "}")
+	number, err := strconv.Atoi(digits)
+	if !closed || err != nil || !isNumber(digits) {
+		return part{}, fmt.Errorf("{%s:%s} is no back reference", name, firstOf(digits))
 	}
-	name, rest := text[:end], text[end+1:]
-	if text[end] == '}' {
-		variable := strings.ToUpper(name)
-		if !knownVariable(variable) {
-			return part{}, "", unsupported("server variable {%s}", name)
-		}
-		return part{variable: variable}, rest, nil
+	if number > maxReference {
+		return part{}, fmt.Errorf("{%s:%d}: back references go up to %d", name, number, maxReference)
 	}
-	p := part{}
-	switch {
-	case strings.EqualFold(name, "UrlDecode"):
-		p.function = urlDecode
-	case strings.EqualFold(name, "ToLower"):
-		p.function = toLower
-	case name == "R" || name == "C":
-		return part{}, "", unsupported("back reference {%s:...}", name)
-	default:
-		return part{}, "", unsupported("function or rewrite map {%s:...}", name)
+	t.pos += len(digits) + 1
+	p := part{kind: ruleReference, number: number}
+	if strings.EqualFold(name, "C") {
+		p.kind = conditionReference
 	}
-	if strings.HasPrefix(rest, " ") {
-		// Microsoft shipped this for less than a day; what IIS makes of it is not documented.
-		return part{}, "", unsupported("blank after the colon of {%s: ...}", name)
-	}
-	argument, rest, err := parseParts(rest, depth+1)
-	if err != nil {
-		return part{}, "", err
-	}
-	if rest == "" {
-		return part{}, "", unsupported("function {%s:...} without closing brace", name)
-	}
-	p.argument = argument
-	return p, rest[1:], nil
+	return p, nil
 }
 
-// knownVariable reports whether the evaluation can give a value to the upper-case name.
-func knownVariable(name string) bool {
-	switch name {
-	case "REQUEST_URI", "QUERY_STRING", "REQUEST_METHOD", "URL":
-		return true
-	case "HTTP_URL", "HTTP_METHOD", "HTTP_VERSION", "HTTP_X_ORIGINAL_URL":
-		// Server variables of their own, not request headers.
-		return false
+// shownLength is how much of a foreign text a message repeats.
+const shownLength = 64
+
+func firstOf(text string) string {
+	if len(text) <= shownLength {
+		return text
 	}
-	header, ok := strings.CutPrefix(name, "HTTP_")
-	return ok && header != "" && strings.Trim(header, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
+	return strings.ToValidUTF8(text[:shownLength], "") + "..."
 }

@@ -113,13 +113,13 @@ const (
 )
 
 // outcomes are what becomes of a request on every server.
-func (f *fixture) outcomes(target string) func(Gomega) []rewrite.Kind {
-	return func(g Gomega) []rewrite.Kind {
-		kinds := make([]rewrite.Kind, 0, len(f.servers))
+func (f *fixture) outcomes(target string) func(Gomega) []rewrite.Outcome {
+	return func(g Gomega) []rewrite.Outcome {
+		kinds := make([]rewrite.Outcome, 0, len(f.servers))
 		for _, s := range f.servers {
 			outcome, err := s.Request("GET", target)
 			g.Expect(err).NotTo(HaveOccurred())
-			kinds = append(kinds, outcome.Kind)
+			kinds = append(kinds, outcome.Outcome)
 		}
 		return kinds
 	}

@@ -137,7 +137,7 @@ var _ = Describe("A pool with servers on which M1 cannot be applied", Ordered, f
 		Eventually(reported(ctx, good)).WithContext(ctx).Should(haveReady(metav1.ConditionTrue, emsv1.PlanAppliedReason))
 		outcome, err := good.Request("GET", harness.ExploitRequest)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(outcome.Kind).To(Equal(rewrite.Aborted))
+		Expect(outcome.Outcome).To(Equal(rewrite.Aborted))
 		Eventually(func() []map[string]string {
 			return table(kubectl(ctx, "get", "poolmitigationconfig", pool.Name, "-n", pool.Namespace, "-o", "wide"))
 		}).WithContext(ctx).Should(ConsistOf(And(

@@ -86,9 +86,19 @@ func (e *Environment) AddServer(ctx context.Context, pool Pool, name string, opt
 	dir := filepath.Join(e.Dir, "servers", pool.Namespace, name)
 	s := &Server{Name: name, Pool: pool, Root: filepath.Join(dir, "disk"), TrustFile: filepath.Join(dir, "trust.yaml")}
 	options.Tree.Server, options.Tree.CRLF = s.HostName(), true
+	if options.Tree.Sites == nil {
+		options.Tree.Sites = iistree.DefaultSites()
+		options.Tree.Sites[0].Applications = []iistree.Application{{Path: ECPPath, Pool: ECPPool}}
+	}
 	if err := iistree.Write(s.Root, options.Tree); err != nil {
 		return nil, err
 	}
+	if err := s.serve(); err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	e.servers = append(e.servers, s)
+	e.mu.Unlock()
 	state := filepath.Join(dir, "state")
 	if err := os.MkdirAll(state, 0o700); err != nil {
 		return nil, fmt.Errorf("server %s: %w", name, err)

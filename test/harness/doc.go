@@ -22,6 +22,6 @@
 // Nobody but the harness itself has full rights. The manager and the agents have client certificates with the names of
 // the service accounts that they have in a cluster, so that the roles and bindings of config/rbac are what is tested.
 //
-// The machine needs no IIS. Servers are the files of one (package iistree); Request answers what IIS would do with a
-// request under the rules that stand in these files, by the evaluator of package rewrite.
+// The machine needs no IIS. Servers are the files of one (package iistree), and package iisserver serves their site over HTTP: Get
+// sends it a request. Request answers without HTTP what IIS would do with a request, and by which rule.
 package harness

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -42,6 +43,9 @@ type Environment struct {
 
 	started   processes
 	probePort string
+
+	mu      sync.Mutex
+	servers []*Server
 }
 
 // New prepares an environment. Stop must be called in the end, whatever happens.
@@ -73,6 +77,11 @@ func New(options Options) (*Environment, error) {
 func (e *Environment) Stop() {
 	e.started.stop()
 	e.Endpoint.Down()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range e.servers {
+		_ = s.site.Close()
+	}
 }
 
 // Processes are all that were started, in order.

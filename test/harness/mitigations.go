@@ -9,6 +9,8 @@ import (
 const (
 	Site    = ocs.DefaultTarget
 	ECPPool = "MSExchangeECPAppPool"
+	// ECPPath is the application that ECPPool serves.
+	ECPPath = "/ecp"
 )
 
 // Requests that M1 speaks of.

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +29,10 @@ type Server struct {
 	TrustFile string
 	// Agent is the process of its agent.
 	Agent *Process
+	// URL is where its site is served, by a stand-in for IIS.
+	URL string
+
+	site *http.Server
 }
 
 // ConfigFile is the path of applicationHost.config.
@@ -42,55 +47,34 @@ func (s *Server) HostName() string {
 }
 
 // Request says what IIS would do with a request to the site, under the rules that stand in applicationHost.config now.
-func (s *Server) Request(method, target string) (rewrite.Outcome, error) {
-	levels, err := s.rules()
+func (s *Server) Request(method, target string) (rewrite.Result, error) {
+	levels, err := s.levels()
 	if err != nil {
-		return rewrite.Outcome{}, err
+		return rewrite.Result{}, err
 	}
-	outcome := rewrite.Outcome{Kind: rewrite.Passed}
-	for _, fragment := range levels {
-		set, err := rewrite.ParseRules(fragment)
-		if err != nil {
-			return outcome, fmt.Errorf("server %s: %w", s.Name, err)
-		}
-		if outcome, err = set.Evaluate(rewrite.SplitTarget(method, s.HostName(), target, nil)); err != nil {
-			return outcome, fmt.Errorf("server %s: %w", s.Name, err)
-		}
-		if outcome.Blocked() {
-			break
-		}
+	site := rewrite.NewSite(rewrite.Options{}, levels...)
+	result, err := site.Evaluate(rewrite.SplitTarget(method, s.HostName(), target, nil))
+	if err != nil {
+		return result, fmt.Errorf("server %s: %w", s.Name, err)
 	}
-	return outcome, nil
+	// A check of the stand-in is about what is certain. What is not would be a mistake in the rules of the check.
+	if result.Verdict() == rewrite.Unknown {
+		return result, fmt.Errorf("server %s: what becomes of %s %s is uncertain: %s", s.Name, method, target, result)
+	}
+	return result, nil
 }
 
-// rules returns the <rules> elements that act on the site, those of the server first. Files that IIS could not read are an
-// error.
-func (s *Server) rules() ([][]byte, error) {
+// levels returns the rules that act on the site, those of the server first. Files that IIS could not read are an error.
+func (s *Server) levels() ([]rewrite.Level, error) {
 	doc, err := s.readConfig()
 	if err != nil {
 		return nil, err
 	}
-	var found [][]byte
-	inside := func(level *lossless.Element) {
-		for _, web := range level.Children {
-			if web.Name != "system.webServer" {
-				continue
-			}
-			if section := web.Child("rewrite"); section != nil && section.Child("rules") != nil {
-				rules := section.Child("rules")
-				found = append(found, doc.Data[rules.Start:rules.End])
-			}
-		}
+	levels, err := rewrite.ServerLevels(s.ConfigFile(), doc.Data, Site)
+	if err != nil {
+		return nil, fmt.Errorf("server %s: %w", s.Name, err)
 	}
-	inside(doc.Root)
-	for _, path := range []string{"", Site} {
-		for _, location := range doc.Root.Children {
-			if location.Name == "location" && strings.EqualFold(location.Value("path"), path) {
-				inside(location)
-			}
-		}
-	}
-	return found, nil
+	return levels, nil
 }
 
 // readConfig reads applicationHost.config the way the agent does, which refuses what IIS would not read.
@@ -111,19 +95,16 @@ func (s *Server) readConfig() (*lossless.Document, error) {
 
 // RuleNames lists the names of the rules that act on the site, in order.
 func (s *Server) RuleNames() ([]string, error) {
-	levels, err := s.rules()
+	levels, err := s.levels()
 	if err != nil {
 		return nil, err
 	}
 	var names []string
-	for _, fragment := range levels {
-		doc, err := lossless.Parse(fragment)
-		if err != nil {
-			return nil, fmt.Errorf("server %s: %w", s.Name, err)
+	for _, level := range levels {
+		if level.Err != nil {
+			return nil, fmt.Errorf("server %s: %w", s.Name, level.Err)
 		}
-		for _, rule := range doc.Root.Children {
-			names = append(names, rule.Value("name"))
-		}
+		names = append(names, level.Config.Names("rules")...)
 	}
 	return names, nil
 }

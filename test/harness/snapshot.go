@@ -13,7 +13,10 @@ import (
 // standInState is the file that stands for the run-time states of application pools; IIS has no such file.
 const standInState = "Windows/System32/inetsrv/pools.json"
 
-// Snapshot is the content of all files of a server by path.
+// logs are what the site writes with every request.
+const logs = "inetpub/logs"
+
+// Snapshot is the content of all files of a server by path, but for logs.
 type Snapshot map[string]string
 
 // Snapshot reads all files of the server.
@@ -27,7 +30,7 @@ func (s *Server) Snapshot() (Snapshot, error) {
 		if err != nil {
 			return err
 		}
-		if name = filepath.ToSlash(name); name == standInState {
+		if name = filepath.ToSlash(name); name == standInState || strings.HasPrefix(name, logs+"/") {
 			return nil
 		}
 		content, err := os.ReadFile(path)

@@ -22,8 +22,16 @@ type Site struct {
 	Pool string // of the root application
 	// Rewrite is put into the site's location, indented as it is; "" for a location without a rewrite section.
 	Rewrite string
+	// Applications are further applications, beside / and /owa.
+	Applications []Application
 	// NoLocation leaves the location block out.
 	NoLocation bool
+}
+
+// Application is an application of a site.
+type Application struct {
+	Path string // such as "/ecp"
+	Pool string
 }
 
 // Options describe a server.
@@ -100,7 +108,12 @@ func Config(o Options) []byte {
 	}
 	b.WriteString(afterPools)
 	for i, s := range o.Sites {
-		fmt.Fprintf(&b, siteFormat, escape(s.Name), i+1, escape(s.Pool), s.Port, escape(o.Server))
+		site := fmt.Sprintf(siteFormat, escape(s.Name), i+1, escape(s.Pool), s.Port, escape(o.Server))
+		for _, a := range s.Applications {
+			more := fmt.Sprintf(applicationFormat, escape(a.Path), escape(a.Pool), strings.ReplaceAll(escape(a.Path), "/", `\`))
+			site = strings.Replace(site, bindings, more+bindings, 1)
+		}
+		b.WriteString(site)
 	}
 	b.WriteString(afterSites)
 	if o.NoRewrite {

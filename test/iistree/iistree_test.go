@@ -12,11 +12,12 @@ import (
 
 func TestTreesAreWellFormed(t *testing.T) {
 	tests := map[string]Options{
-		"the default server":       {},
-		"CRLF line ends":           {CRLF: true},
-		"without URL Rewrite":      {NoRewrite: true},
-		"names that need escaping": {Sites: []Site{{Name: "R&D", Port: 8080, Pool: "R&D"}}, Pools: []string{"R&D"}},
-		"a site with rules":        {Sites: []Site{{Name: "A", Rewrite: "            <rewrite>\n                <rules />\n            </rewrite>\n"}}},
+		"the default server":            {},
+		"CRLF line ends":                {CRLF: true},
+		"without URL Rewrite":           {NoRewrite: true},
+		"names that need escaping":      {Sites: []Site{{Name: "R&D", Port: 8080, Pool: "R&D"}}, Pools: []string{"R&D"}},
+		"a site with more applications": {Sites: []Site{{Name: "A", Applications: []Application{{Path: "/ecp", Pool: "P&Q"}, {Path: "/oab", Pool: "P"}}}}},
+		"a site with rules":             {Sites: []Site{{Name: "A", Rewrite: "            <rewrite>\n                <rules />\n            </rewrite>\n"}}},
 	}
 	for name, o := range tests {
 		t.Run(name, func(t *testing.T) {

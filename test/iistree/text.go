@@ -96,6 +96,15 @@ const siteFormat = `            <site name="%s" id="%d" serverAutoStart="true">
             </site>
 `
 
+// bindings is where the applications of a site end.
+const bindings = "                <bindings>\n"
+
+// applicationFormat takes path, pool, and the path with backslashes.
+const applicationFormat = `                <application path="%s" applicationPool="%s">
+                    <virtualDirectory path="/" physicalPath="%%SystemDrive%%\inetpub\wwwroot%s" />
+                </application>
+`
+
 const afterSites = `            <siteDefaults>
                 <logFile logFormat="W3C" directory="%SystemDrive%\inetpub\logs\LogFiles" />
             </siteDefaults>

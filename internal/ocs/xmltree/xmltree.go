@@ -67,7 +67,11 @@ type Node struct {
 
 	text       []byte
 	start, end int
+	column     int
 }
+
+// Position returns where the start tag begins. Line and column count from 1; the column counts bytes.
+func (n *Node) Position() (line, column int) { return n.Line, n.column }
 
 // Attr returns the value of the named attribute and whether it is there.
 func (n *Node) Attr(name string) (string, bool) {
@@ -181,7 +185,7 @@ func (p *parser) startElement(token xml.StartElement, start int) error {
 	if len(token.Attr) > p.limits.Attributes {
 		return p.fail(ErrLimit, "element %q has %d attributes, allowed are %d", shorten(name), len(token.Attr), p.limits.Attributes)
 	}
-	node := &Node{Name: name, Line: p.line, start: start}
+	node := &Node{Name: name, Line: p.line, column: p.column, start: start}
 	for _, a := range token.Attr {
 		attr := Attr{Name: fullName(a.Name), Value: a.Value}
 		if _, repeated := node.Attr(attr.Name); repeated {
