@@ -16,6 +16,7 @@ import (
 	"mitigation.dev/ems/agent/documents"
 	"mitigation.dev/ems/agent/facts"
 	"mitigation.dev/ems/agent/iis"
+	"mitigation.dev/ems/agent/iis/drivers"
 	"mitigation.dev/ems/agent/state"
 	"mitigation.dev/ems/internal/policy"
 )
@@ -28,6 +29,11 @@ func Run(ctx context.Context, o Options) error {
 	// client-go and controller-runtime log through their own global loggers.
 	klog.SetLogger(o.Log.WithName("client-go"))
 	crlog.SetLogger(o.Log.WithName("client"))
+	release, err := state.Claim(o.StateDir)
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	defer release()
 	connection, err := cluster.Connect(o.Kubeconfig)
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
@@ -70,11 +76,10 @@ func newLoop(o Options, c view, clk clock.WithTicker) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	var pools iis.PoolController = iis.NewFilePools(o.IISRoot)
-	if path := o.appCmd(runtime.GOOS); path != "" {
-		pools = iis.NewAppCmd(path)
-	}
-	server, err := iis.New(iis.Options{Root: o.IISRoot, StateDir: filepath.Join(o.StateDir, "iis"), Pools: pools, Clock: clk, Log: o.Log.WithName("iis")})
+	pools, services := drivers.For(runtime.GOOS, o.IISRoot, o.AppCmd)
+	server, err := iis.New(iis.Options{
+		Root: o.IISRoot, StateDir: filepath.Join(o.StateDir, "iis"), Pools: pools, Services: services, Clock: clk, Log: o.Log.WithName("iis"),
+	})
 	if err != nil {
 		return nil, err
 	}

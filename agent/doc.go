@@ -12,12 +12,14 @@
 //
 // There is one loop and it is level-based: every pass looks at everything anew, so that no trigger can be missed for good and
 // the same code installs, repairs, removes and survives a crash. A pass is: observe (plan, facts, what is in place),
-// decide (package enforce, pure), apply and verify (package iis), report (package cluster). Passes follow changes of the
+// decide (package enforce, pure), apply and verify (package iis, which also says whether IIS runs what is in place), report (package cluster). Passes follow changes of the
 // plan, changes of IIS's configuration files, and the clock: every 30 seconds, give or take 20 %, so that servers
 // that were started together do not report together.
 //
 // The agent fails static: without a network it goes on from the plan and the documents on its disk; whatever it cannot
 // verify changes nothing.
+//
+// One agent works with a state folder at a time: a second Run, or a command of package local, is refused.
 //
 // The agent never imports the manager's controllers, nor they the agent.
 package agent

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"runtime"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"mitigation.dev/ems/agent/cluster"
 	"mitigation.dev/ems/agent/enforce"
 	"mitigation.dev/ems/agent/iis"
+	"mitigation.dev/ems/agent/iis/effective"
 	"mitigation.dev/ems/agent/iis/refusal"
 	"mitigation.dev/ems/agent/state"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
@@ -31,6 +33,7 @@ type server interface {
 	Applied() ([]iis.Mitigation, error)
 	Facts() (iis.Facts, error)
 	Reconcile(ctx context.Context, wanted []iis.Mitigation) ([]iis.Outcome, error)
+	Effective() ([]effective.Verdict, error)
 }
 
 // control is what the loop needs of package cluster.
@@ -61,7 +64,7 @@ type loop struct {
 	// told are the results that were logged last, by id, so that only changes are logged.
 	told map[string]enforce.Result
 	// problem and reportProblem were logged last.
-	problem, factsProblem, reportProblem, damage, trustProblem string
+	problem, factsProblem, reportProblem, damage, trustProblem, effectProblem string
 	// unannounced changes wait for a cluster that can be told of them.
 	unannounced []cluster.Change
 }
@@ -125,7 +128,9 @@ func (l *loop) enforce(ctx context.Context) cluster.Report {
 	if err != nil {
 		reconcileErr, after = errors.Join(reconcileErr, err), before
 	}
-	report.Results = enforce.Conclude(decision, outcomes, reconcileErr, after)
+	verdicts, effectiveErr := l.server.Effective()
+	l.logOnce(&l.effectProblem, effectiveErr, "Whether rules are in effect is not known", "Whether rules are in effect is known again")
+	report.Results = enforce.Judge(enforce.Conclude(decision, outcomes, reconcileErr, after), verdicts)
 	report.Changes = changesOf(before, outcomes)
 	var memoryErr error
 	if report.Changed, memoryErr = l.remember(report.Changes); memoryErr == nil {
@@ -250,10 +255,10 @@ func (l *loop) logResults(results []enforce.Result) {
 	now := make(map[string]enforce.Result, len(results))
 	for _, r := range results {
 		now[r.ID] = r
-		if old, known := l.told[r.ID]; known && old == r {
+		if old, known := l.told[r.ID]; known && reflect.DeepEqual(old, r) {
 			continue
 		}
-		l.log.Info("Mitigation", "id", r.ID, "state", r.State, "reason", r.Reason, "revision", r.Revision, "detail", r.Message)
+		l.log.Info("Mitigation", "id", r.ID, "state", r.State, "reason", r.Reason, "revision", r.Revision, "detail", r.Message, "effective", r.Effective, "lookAlikes", r.LookAlikes)
 	}
 	l.told = now
 }

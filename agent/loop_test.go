@@ -23,6 +23,8 @@ import (
 	"mitigation.dev/ems/agent/enforce"
 	"mitigation.dev/ems/agent/facts"
 	"mitigation.dev/ems/agent/iis"
+	iiscontrol "mitigation.dev/ems/agent/iis/control"
+	"mitigation.dev/ems/agent/iis/standin"
 	"mitigation.dev/ems/internal/ocs"
 	"mitigation.dev/ems/internal/policy"
 	"mitigation.dev/ems/internal/revocation"
@@ -57,6 +59,8 @@ type fleet struct {
 	away    bool
 	last    cluster.Report
 	reports int
+	// more actions of the documents that are published.
+	more []ocs.Action
 }
 
 func (f *fleet) Plan() (*enforce.Plan, bool, error) {
@@ -125,10 +129,10 @@ func (f *fleet) publish(sequence, revision int64) enforce.Entry {
 	f.Helper()
 	unsigned, err := ocs.Build(ocs.Document{Version: ocs.Version11, Sequence: sequence, Configs: []ocs.Config{{
 		ID: "M1", Revision: revision, Description: "Block a probe",
-		Actions: []ocs.Action{
+		Actions: append([]ocs.Action{
 			{ID: "M1.1", Type: ocs.URLRewrite, Scope: ocs.ScopeSite, Target: "Default Web Site", Description: "Rule", Rewrite: []byte(ruleText)},
 			{ID: "M1.2", Type: ocs.AppPool, Scope: ocs.ScopeServer, Target: "MSExchangeOABAppPool", Description: "Pool", Value: ocs.ValueStopped},
-		},
+		}, f.more...),
 	}}})
 	if err != nil {
 		f.Fatal(err)
@@ -208,9 +212,9 @@ func (f *fleet) edit(old, with string) {
 	}
 }
 
-func (f *fleet) poolState(pool string) iis.PoolState {
+func (f *fleet) poolState(pool string) iiscontrol.PoolState {
 	f.Helper()
-	state, err := iis.NewFilePools(f.root).State(f.Context(), pool)
+	state, err := standin.NewPools(f.root, nil).State(f.Context(), pool)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -223,7 +227,7 @@ func (f *fleet) wantInPlace() {
 	if n := bytes.Count(f.config(), []byte(`name="EMS M1.1 Block probe"`)); n != 1 {
 		f.Fatalf("the rule stands %d times in the configuration, want once", n)
 	}
-	if got := f.poolState("MSExchangeOABAppPool"); got != iis.PoolStopped {
+	if got := f.poolState("MSExchangeOABAppPool"); got != iiscontrol.PoolStopped {
 		f.Fatalf("the pool is %s, want it stopped", got)
 	}
 }
@@ -306,15 +310,78 @@ func TestLoop(t *testing.T) {
 				f.Error("the repaired configuration is smaller than before")
 			}
 		},
+		"a web.config that clears the rules is told, with its line, until it is gone": func(f *fleet) {
+			f.want(f.publish(1, 1))
+			f.pass()
+			if got := f.last.Results[0]; got.Effective != "True" {
+				f.Fatalf("result = %+v, want it in effect", got)
+			}
+			name := filepath.Join(f.root, filepath.FromSlash(iistree.WebConfig))
+			before, err := os.ReadFile(name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			clearing := "<configuration>\n  <system.webServer>\n    <rewrite>\n      <rules>\n        <clear />\n      </rules>\n    </rewrite>\n  </system.webServer>\n</configuration>\n"
+			if err := os.WriteFile(name, []byte(clearing), 0o600); err != nil {
+				f.Fatal(err)
+			}
+			f.pass()
+			f.wantInPlace()
+			f.wantReport(enforce.Applied, "Cleared", 1)
+			f.wantChanges()
+			if got := f.last.Results[0]; got.Effective != "False" || !strings.Contains(got.Message, name+", line 5: <clear>") {
+				f.Errorf("result = %+v, want the file and the line that clear", got)
+			}
+			if data, err := os.ReadFile(name); err != nil || string(data) != clearing {
+				f.Errorf("the web.config of others was changed: %q, %v", data, err)
+			}
+			if err := os.WriteFile(name, before, 0o600); err != nil {
+				f.Fatal(err)
+			}
+			f.pass()
+			f.wantReport(enforce.Applied, "Enabled", 1)
+			if got := f.last.Results[0]; got.Effective != "True" || got.Message != "" {
+				f.Errorf("result = %+v, want it in effect again", got)
+			}
+		},
 		"a pool that somebody starts is stopped again": func(f *fleet) {
 			f.want(f.publish(1, 1))
 			f.pass()
-			if err := iis.NewFilePools(f.root).Start(f.Context(), "MSExchangeOABAppPool"); err != nil {
+			if err := standin.NewPools(f.root, nil).Start(f.Context(), "MSExchangeOABAppPool"); err != nil {
 				f.Fatal(err)
 			}
 			f.pass()
 			f.wantInPlace()
 			f.wantChanges(cluster.Change{Kind: cluster.DriftRepaired, ID: "M1", Revision: 1})
+		},
+		"a service is disabled, the health manager with it, and both come back": func(f *fleet) {
+			services := standin.NewServices(f.root, nil)
+			list := []standin.ServiceEntry{
+				{Name: "MSExchangeHM", StartType: iiscontrol.StartAutomatic, State: iiscontrol.ServiceRunning},
+				{Name: "MSExchangeUM", StartType: iiscontrol.StartDelayed, State: iiscontrol.ServiceRunning},
+			}
+			if err := services.Set(list); err != nil {
+				f.Fatal(err)
+			}
+			f.more = []ocs.Action{{ID: "M1.3", Type: ocs.Service, Scope: ocs.ScopeServer, Target: "MSExchangeUM", Description: "Service", Value: ocs.ValueDisabled}}
+			entry := f.publish(1, 1)
+			f.want(entry)
+			f.pass()
+			f.wantInPlace()
+			f.wantReport(enforce.Applied, "Enabled", 1)
+			for _, s := range list {
+				if got, err := services.Query(f.Context(), s.Name); err != nil || got.StartType != iiscontrol.StartDisabled || got.State != iiscontrol.ServiceStopped {
+					f.Errorf("%s is %+v, error %v", s.Name, got, err)
+				}
+			}
+			entry.Decision = policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByPool}
+			f.want(entry)
+			f.pass()
+			for _, s := range list {
+				if got, err := services.Query(f.Context(), s.Name); err != nil || got.StartType != s.StartType || got.State != s.State {
+					f.Errorf("%s is %+v, error %v", s.Name, got, err)
+				}
+			}
 		},
 		"a block leaves the server as it was, byte for byte": func(f *fleet) {
 			before := f.config()
@@ -328,7 +395,7 @@ func TestLoop(t *testing.T) {
 			if diff := cmp.Diff(string(before), string(f.config())); diff != "" {
 				f.Errorf("configuration differs (-before +after):\n%s", diff)
 			}
-			if got := f.poolState("MSExchangeOABAppPool"); got != iis.PoolStarted {
+			if got := f.poolState("MSExchangeOABAppPool"); got != iiscontrol.PoolStarted {
 				f.Errorf("the pool is %s, want it started", got)
 			}
 			f.wantReport(enforce.Removed, "BlockedByPool", 0)

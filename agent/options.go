@@ -12,6 +12,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"mitigation.dev/ems/agent/facts"
+	"mitigation.dev/ems/agent/iis/drivers"
 )
 
 // Options of an agent.
@@ -26,7 +27,7 @@ type Options struct {
 	StateDir string
 	// TrustFile is the trust policy of the server.
 	TrustFile string
-	// AppCmd is the path of appcmd.exe. Empty: its usual place below IISRoot on Windows, NoAppCmd elsewhere.
+	// AppCmd is the path of appcmd.exe. Empty: its usual place below IISRoot on Windows, drivers.NoAppCmd elsewhere.
 	AppCmd string
 	// Facts are what the operator says of the server; FactsFile is a file that says it.
 	Facts     facts.Facts
@@ -35,8 +36,23 @@ type Options struct {
 	Log logr.Logger
 }
 
-// NoAppCmd instead of a path keeps application pools in a file below IISRoot, for machines without IIS.
-const NoAppCmd = "none"
+// Paths are where an agent finds what it needs.
+type Paths struct{ IISRoot, StateDir, TrustFile, Kubeconfig string }
+
+// DefaultPaths gives the usual paths on this system. Only Windows has some.
+func DefaultPaths() Paths { return defaultPaths(runtime.GOOS, os.Getenv) }
+
+func defaultPaths(goos string, getenv func(string) string) Paths {
+	if goos != "windows" {
+		return Paths{}
+	}
+	paths := Paths{IISRoot: `C:\`}
+	if data := getenv("ProgramData"); data != "" {
+		own := strings.TrimRight(data, `\`) + `\EMS\`
+		paths.StateDir, paths.TrustFile, paths.Kubeconfig = own+"state", own+"trust.yaml", own+"kubeconfig"
+	}
+	return paths
+}
 
 // BindFlags declares the flags of all options, with the defaults of this system.
 func (o *Options) BindFlags(flags *flag.FlagSet) {
@@ -44,22 +60,15 @@ func (o *Options) BindFlags(flags *flag.FlagSet) {
 }
 
 func (o *Options) bindFlags(flags *flag.FlagSet, goos string, getenv func(string) string) {
-	var root, stateDir, trustFile, kubeconfig string
-	if goos == "windows" {
-		root = `C:\`
-		if data := getenv("ProgramData"); data != "" {
-			own := strings.TrimRight(data, `\`) + `\EMS\`
-			stateDir, trustFile, kubeconfig = own+"state", own+"trust.yaml", own+"kubeconfig"
-		}
-	}
-	flags.StringVar(&o.Kubeconfig, "kubeconfig", kubeconfig, "file that says how to reach the API server")
+	paths := defaultPaths(goos, getenv)
+	flags.StringVar(&o.Kubeconfig, "kubeconfig", paths.Kubeconfig, "file that says how to reach the API server")
 	flags.StringVar(&o.Namespace, "namespace", "", "namespace of the pool")
 	flags.StringVar(&o.Pool, "pool", "", "name of the pool's PoolMitigationConfig")
 	flags.StringVar(&o.Server, "server", "", "name of the server's PoolServer (default: the host name, short and in lower case)")
-	flags.StringVar(&o.IISRoot, "iis-root", root, "root of the drive that IIS is installed on")
-	flags.StringVar(&o.StateDir, "state-dir", stateDir, "folder for the agent's journal, plan and documents; only administrators may write there")
-	flags.StringVar(&o.TrustFile, "trust-file", trustFile, "trust policy: which signers this server believes")
-	flags.StringVar(&o.AppCmd, "appcmd", "", "path of appcmd.exe (default on Windows: its usual place below -iis-root), or "+NoAppCmd+" (default elsewhere): application pools are kept in a file below -iis-root")
+	flags.StringVar(&o.IISRoot, "iis-root", paths.IISRoot, "root of the drive that IIS is installed on")
+	flags.StringVar(&o.StateDir, "state-dir", paths.StateDir, "folder for the agent's journal, plan and documents; only administrators may write there")
+	flags.StringVar(&o.TrustFile, "trust-file", paths.TrustFile, "trust policy: which signers this server believes")
+	flags.StringVar(&o.AppCmd, "appcmd", "", "path of appcmd.exe (default on Windows: its usual place below -iis-root), or "+drivers.NoAppCmd+" (default elsewhere): application pools and services are kept in files below -iis-root")
 	flags.StringVar(&o.Facts.Product, "product", "", "product on the server: "+strings.Join(facts.Products, ", "))
 	flags.StringVar(&o.Facts.Role, "role", "", "role of the server within the product")
 	flags.StringVar(&o.Facts.Build, "build", "", "build of the product, four numbers: 15.2.2562.43")
@@ -105,15 +114,4 @@ func (o *Options) Validate() error {
 // configDir is the folder with the configuration files of IIS.
 func (o *Options) configDir() string {
 	return filepath.Join(o.IISRoot, "Windows", "System32", "inetsrv", "config")
-}
-
-// appCmd is the path of appcmd.exe, empty for none.
-func (o *Options) appCmd(goos string) string {
-	switch {
-	case o.AppCmd == NoAppCmd || o.AppCmd == "" && goos != "windows":
-		return ""
-	case o.AppCmd == "":
-		return filepath.Join(o.IISRoot, "Windows", "System32", "inetsrv", "appcmd.exe")
-	}
-	return o.AppCmd
 }

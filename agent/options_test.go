@@ -35,24 +35,6 @@ func TestOptionsHaveDefaultsOnWindows(t *testing.T) {
 	}
 }
 
-func TestOptionsAppCmd(t *testing.T) {
-	root := filepath.FromSlash("/iis")
-	usual := filepath.Join(root, "Windows", "System32", "inetsrv", "appcmd.exe")
-	for name, tc := range map[string]struct{ goos, said, want string }{
-		"on Windows it is in its usual place":     {"windows", "", usual},
-		"elsewhere there is none":                 {"linux", "", ""},
-		"a path is taken":                         {"linux", "/opt/appcmd", "/opt/appcmd"},
-		"it can be done without, on Windows, too": {"windows", NoAppCmd, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			o := Options{IISRoot: root, AppCmd: tc.said}
-			if got := o.appCmd(tc.goos); got != tc.want {
-				t.Errorf("appCmd() = %q, want %q", got, tc.want)
-			}
-		})
-	}
-}
-
 func TestOptionsValidate(t *testing.T) {
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := os.WriteFile(kubeconfig, nil, 0o600); err != nil {

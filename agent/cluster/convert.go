@@ -10,6 +10,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"mitigation.dev/ems/agent/enforce"
+	"mitigation.dev/ems/agent/iis/effective"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	emsv1ac "mitigation.dev/ems/api/v1alpha1/applyconfiguration/api/v1alpha1"
 	"mitigation.dev/ems/internal/build"
@@ -34,6 +35,13 @@ func planOf(p *emsv1.MitigationPlan) (*enforce.Plan, error) {
 		plan.AuditOnly = true
 	default:
 		return nil, fmt.Errorf("plan %s: mode %q: not known to this agent; update the agent", p.Name, p.Spec.Mode)
+	}
+	switch p.Spec.Placement {
+	case "", emsv1.PlacementApplicationHost:
+	case emsv1.PlacementWebConfig:
+		plan.WebConfig = true
+	default:
+		return nil, fmt.Errorf("plan %s: placement %q: not known to this agent; update the agent", p.Name, p.Spec.Placement)
 	}
 	for _, m := range p.Spec.Mitigations {
 		plan.Entries = append(plan.Entries, entryOf(m))
@@ -74,7 +82,10 @@ func mitigationsOf(results []enforce.Result, changed map[string]time.Time) []ems
 	for _, r := range results[:min(len(results), maxMitigations)] {
 		m := emsv1.ServerMitigation{
 			ID: emsv1.MitigationID(r.ID), State: emsv1.MitigationState(r.State), Reason: r.Reason,
-			Message: conditions.Truncate(r.Message), Revision: r.Revision,
+			Message: conditions.Truncate(r.Message), Revision: r.Revision, Effective: emsv1.Effectiveness(r.Effective),
+		}
+		for _, l := range r.LookAlikes[:min(len(r.LookAlikes), effective.MaxLookAlikes)] {
+			m.LookAlikes = append(m.LookAlikes, conditions.Truncate(l))
 		}
 		if len(r.Digest) >= documentLength {
 			m.Document = r.Digest[:documentLength]
@@ -116,13 +127,14 @@ func applyConfigurationOf(namespace, name string, s emsv1.PoolServerStatus) *ems
 	}
 	if s.Summary != (emsv1.ServerSummary{}) {
 		status.Summary = &emsv1ac.ServerSummaryApplyConfiguration{
-			Applied: given(s.Summary.Applied), Failed: given(s.Summary.Failed), Blocked: given(s.Summary.Blocked),
+			Applied: given(s.Summary.Applied), Failed: given(s.Summary.Failed), Ineffective: given(s.Summary.Ineffective), Blocked: given(s.Summary.Blocked),
 		}
 	}
 	for _, m := range s.Mitigations {
 		status.WithMitigations(&emsv1ac.ServerMitigationApplyConfiguration{
 			ID: given(m.ID), State: given(m.State), Reason: given(m.Reason), Message: given(m.Message),
 			Revision: given(m.Revision), Document: given(m.Document), ChangedTime: m.ChangedTime,
+			Effective: given(m.Effective), LookAlikes: m.LookAlikes,
 		})
 	}
 	for _, f := range s.Feeds {

@@ -22,8 +22,11 @@ const (
 	DriftRepaired     ChangeKind = "DriftRepaired"
 )
 
-// mitigationFailed is the reason of the event for a mitigation that began to fail.
-const mitigationFailed = "MitigationFailed"
+// Reasons of the events for a mitigation that began to fail, and for one that IIS began not to run.
+const (
+	mitigationFailed      = "MitigationFailed"
+	mitigationIneffective = "MitigationIneffective"
+)
 
 // Change is something that was done to the server for one mitigation.
 type Change struct {
@@ -35,8 +38,8 @@ type Change struct {
 // announcement is an event before it is recorded. id is the mitigation that it is about, empty for none.
 type announcement struct{ id, kind, reason, action, note string }
 
-// announcements are the events of a pass of the loop: what it changed, and what began to fail. A mitigation that fails
-// in the same way as before has been announced already.
+// announcements are the events of a pass of the loop: what it changed, what began to fail, and what IIS began not to run. A
+// mitigation that fails in the same way as before has been announced already.
 func announcements(before, after []emsv1.ServerMitigation, changes []Change) []announcement {
 	var list []announcement
 	for _, c := range changes {
@@ -53,9 +56,16 @@ func announcements(before, after []emsv1.ServerMitigation, changes []Change) []a
 	for _, m := range before {
 		was[m.ID] = m
 	}
+	ineffective := func(m emsv1.ServerMitigation) bool {
+		return m.State == emsv1.StateApplied && m.Effective == emsv1.EffectiveFalse
+	}
 	for _, m := range after {
-		if old := was[m.ID]; m.State == emsv1.StateFailed && (old.State != m.State || old.Reason != m.Reason) {
+		old := was[m.ID]
+		switch {
+		case m.State == emsv1.StateFailed && (old.State != m.State || old.Reason != m.Reason):
 			list = append(list, announcement{string(m.ID), corev1.EventTypeWarning, mitigationFailed, "Apply", fmt.Sprintf("%s failed (%s): %s", m.ID, m.Reason, m.Message)})
+		case ineffective(m) && (!ineffective(old) || old.Reason != m.Reason):
+			list = append(list, announcement{string(m.ID), corev1.EventTypeWarning, mitigationIneffective, "Verify", fmt.Sprintf("%s is in place, but IIS does not run it (%s): %s", m.ID, m.Reason, m.Message)})
 		}
 	}
 	return list

@@ -120,23 +120,30 @@ func outcomeOf(r Report) conditions.Outcome {
 	if r.Problem != nil {
 		return conditions.Stalled(r.Problem.Reason, r.Problem.Message)
 	}
-	var failed, coming []string
+	var failed, coming, ineffective, unknown []string
 	inPlace, waiting := 0, 0
 	for _, m := range r.Results {
 		switch {
 		case m.State == enforce.Failed:
 			failed = append(failed, fmt.Sprintf("%s (%s): %s", m.ID, m.Reason, m.Message))
+		case m.Ineffective():
+			ineffective = append(ineffective, fmt.Sprintf("%s (%s): %s", m.ID, m.Reason, m.Message))
 		case m.State == enforce.Pending && m.Transient:
 			coming = append(coming, fmt.Sprintf("%s (%s): %s", m.ID, m.Reason, m.Message))
 		case m.State == enforce.Pending:
 			waiting++
 		case m.State == enforce.Applied:
 			inPlace++
+			if m.Effective == string(emsv1.EffectiveUnknown) {
+				unknown = append(unknown, fmt.Sprintf("%s (%s): %s", m.ID, m.Reason, m.Message))
+			}
 		}
 	}
 	switch {
 	case len(failed) > 0:
 		return conditions.Stalled(emsv1.MitigationsFailedReason, strings.Join(failed, "; "))
+	case len(ineffective) > 0:
+		return conditions.Stalled(emsv1.MitigationsIneffectiveReason, "in place, but IIS does not run it: "+strings.Join(ineffective, "; "))
 	case r.PlanGeneration == 0:
 		return conditions.Working(emsv1.PlanMissingReason,
 			"the pool has no MitigationPlan, so everything stays as it is; check that the PoolMitigationConfig of the server's pool exists and is Ready")
@@ -146,6 +153,9 @@ func outcomeOf(r Report) conditions.Outcome {
 	message := fmt.Sprintf("%d in place", inPlace)
 	if waiting > 0 {
 		message += fmt.Sprintf(", %d waiting for the rollout to reach this server", waiting)
+	}
+	if len(unknown) > 0 {
+		message += "; whether IIS runs it is not known: " + strings.Join(unknown, "; ")
 	}
 	return conditions.Done(emsv1.PlanAppliedReason, message)
 }
@@ -166,16 +176,18 @@ func feedsOf(old []emsv1.ObservedFeed, sequences map[string]int64) []emsv1.Obser
 }
 
 func summaryOf(mitigations []emsv1.ServerMitigation) emsv1.ServerSummary {
-	var applied, failed, blocked []string
+	var applied, failed, blocked, ineffective []string
 	for _, m := range mitigations {
 		switch {
 		case m.State == emsv1.StateFailed:
 			failed = append(failed, string(m.ID))
+		case m.State == emsv1.StateApplied && m.Effective == emsv1.EffectiveFalse:
+			ineffective = append(ineffective, string(m.ID))
 		case m.State == emsv1.StateApplied:
 			applied = append(applied, string(m.ID))
 		case policy.Reason(m.Reason).Blocked():
 			blocked = append(blocked, string(m.ID))
 		}
 	}
-	return emsv1.ServerSummary{Applied: conditions.IDs(applied), Failed: conditions.IDs(failed), Blocked: conditions.IDs(blocked)}
+	return emsv1.ServerSummary{Applied: conditions.IDs(applied), Failed: conditions.IDs(failed), Ineffective: conditions.IDs(ineffective), Blocked: conditions.IDs(blocked)}
 }

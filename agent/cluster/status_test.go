@@ -31,6 +31,7 @@ func inPlace(id string) enforce.Result {
 
 func TestOutcome(t *testing.T) {
 	failed := enforce.Result{ID: "M2", State: enforce.Failed, Reason: "SiteNotFound", Message: "no site \"x\"; create it"}
+	cleared := enforce.Result{ID: "M3", State: enforce.Applied, Reason: "Cleared", Message: "web.config, line 3: <clear>", Revision: 1, Effective: "False"}
 	type condition struct{ Type, Status, Reason, Message string }
 	for name, tc := range map[string]struct {
 		report Report
@@ -67,6 +68,24 @@ func TestOutcome(t *testing.T) {
 				{"Ready", "False", "MitigationsFailed", "M2 (SiteNotFound): no site \"x\"; create it"},
 				{"Stalled", "True", "MitigationsFailed", "M2 (SiteNotFound): no site \"x\"; create it"},
 			},
+		},
+		"a mitigation that IIS does not run is no protection": {
+			report: Report{PlanGeneration: 3, Results: []enforce.Result{inPlace("M1"), cleared}},
+			want: []condition{
+				{"Ready", "False", "MitigationsIneffective", "in place, but IIS does not run it: M3 (Cleared): web.config, line 3: <clear>"},
+				{"Stalled", "True", "MitigationsIneffective", "in place, but IIS does not run it: M3 (Cleared): web.config, line 3: <clear>"},
+			},
+		},
+		"a failure is told before what IIS does not run": {
+			report: Report{PlanGeneration: 3, Results: []enforce.Result{cleared, failed}},
+			want: []condition{
+				{"Ready", "False", "MitigationsFailed", "M2 (SiteNotFound): no site \"x\"; create it"},
+				{"Stalled", "True", "MitigationsFailed", "M2 (SiteNotFound): no site \"x\"; create it"},
+			},
+		},
+		"what cannot be told does not take Ready away, and is told": {
+			report: Report{PlanGeneration: 3, Results: []enforce.Result{inPlace("M1"), {ID: "M3", State: enforce.Applied, Reason: "MayBeShadowed", Message: "rule \"x\" comes first", Revision: 1, Effective: "Unknown"}}},
+			want:   []condition{{"Ready", "True", "PlanApplied", "2 in place; whether IIS runs it is not known: M3 (MayBeShadowed): rule \"x\" comes first"}},
 		},
 		"a failure is told before a missing plan": {
 			report: Report{Results: []enforce.Result{failed}},
@@ -222,6 +241,8 @@ func TestStatus(t *testing.T) {
 			{ID: "M2", State: enforce.Failed, Reason: "SiteNotFound", Message: "create it"},
 			{ID: "M3", State: enforce.Removed, Reason: "BlockedByPool", Message: "the pool blocks M3"},
 			{ID: "M4", State: enforce.Removed, Reason: "Withdrawn"},
+			{ID: "M5", State: enforce.Applied, Reason: "Cleared", Message: "line 3", Revision: 1, Effective: "False", LookAlikes: []string{"a", strings.Repeat("b", 2000)}},
+			{ID: "M6", State: enforce.Applied, Reason: "Enabled", Revision: 1, Effective: "True"},
 		},
 		Changed:   map[string]time.Time{"m1": changed, "m9": changed},
 		Sequences: map[string]int64{"fabrikam": 0, "contoso": 42},
@@ -231,12 +252,14 @@ func TestStatus(t *testing.T) {
 		Facts: emsv1.ServerFacts{
 			Product: "ExchangeServer", Role: "Mailbox", Build: "15.2.2562.43", RewriteModule: "Present", AgentVersion: "v0.1.0", OperatingSystem: "windows/amd64",
 		},
-		Summary: emsv1.ServerSummary{Applied: "M1", Failed: "M2", Blocked: "M3"},
+		Summary: emsv1.ServerSummary{Applied: "M1,M6", Failed: "M2", Ineffective: "M5", Blocked: "M3"},
 		Mitigations: []emsv1.ServerMitigation{
 			{ID: "M1", State: "Applied", Reason: "Enabled", Revision: 1, Document: "0123456789ab", ChangedTime: new(metav1.NewTime(changed.Truncate(time.Second)))},
 			{ID: "M2", State: "Failed", Reason: "SiteNotFound", Message: "create it"},
 			{ID: "M3", State: "Removed", Reason: "BlockedByPool", Message: "the pool blocks M3"},
 			{ID: "M4", State: "Removed", Reason: "Withdrawn"},
+			{ID: "M5", State: "Applied", Reason: "Cleared", Message: "line 3", Revision: 1, Effective: "False", LookAlikes: []string{"a", strings.Repeat("b", 1021) + "…"}},
+			{ID: "M6", State: "Applied", Reason: "Enabled", Revision: 1, Effective: "True"},
 		},
 		Feeds: []emsv1.ObservedFeed{{Name: "contoso", Sequence: 42}, {Name: "fabrikam"}},
 	}
@@ -248,7 +271,9 @@ func TestStatus(t *testing.T) {
 func TestStatusOfAHealthyServerIsSmall(t *testing.T) {
 	var results []enforce.Result
 	for i := range 4 {
-		results = append(results, inPlace(fmt.Sprintf("M%d", i+1)))
+		r := inPlace(fmt.Sprintf("M%d", i+1))
+		r.Effective = "True"
+		results = append(results, r)
 	}
 	status := statusOf(emsv1.PoolServerStatus{}, 1, Report{
 		PlanGeneration: 1, Results: results, Sequences: map[string]int64{"contoso": 42},
@@ -283,6 +308,9 @@ func TestAnnouncements(t *testing.T) {
 	failed := func(reason string) []emsv1.ServerMitigation {
 		return []emsv1.ServerMitigation{{ID: "M1", State: "Failed", Reason: reason, Message: "do something"}}
 	}
+	applied := func(effective emsv1.Effectiveness, reason string) []emsv1.ServerMitigation {
+		return []emsv1.ServerMitigation{{ID: "M1", State: "Applied", Reason: reason, Effective: effective, Message: "why"}}
+	}
 	for name, tc := range map[string]struct {
 		before, after []emsv1.ServerMitigation
 		changes       []Change
@@ -295,6 +323,10 @@ func TestAnnouncements(t *testing.T) {
 		"a mitigation that was put in place is announced":   {changes: []Change{{MitigationApplied, "M1", 2}}, want: []string{"Normal MitigationApplied Revision 2 of M1 is in place"}},
 		"a mitigation that was removed is announced":        {changes: []Change{{MitigationRemoved, "M1", 2}}, want: []string{"Normal MitigationRemoved M1 was removed"}},
 		"drift that was repaired is announced as a warning": {changes: []Change{{DriftRepaired, "M1", 2}}, want: []string{"Warning DriftRepaired Something else had changed what M1 put in place; revision 2 was restored"}},
+		"a lack of effect is announced when it begins":      {before: applied("True", "Enabled"), after: applied("False", "Cleared"), want: []string{"Warning MitigationIneffective M1 is in place, but IIS does not run it (Cleared): why"}},
+		"a lack of effect that lasts is not announced":      {before: applied("False", "Cleared"), after: applied("False", "Cleared")},
+		"a lack of effect for another reason is announced":  {before: applied("False", "Missing"), after: applied("False", "Cleared"), want: []string{"Warning MitigationIneffective M1 is in place, but IIS does not run it (Cleared): why"}},
+		"doubt about the effect is not announced":           {before: applied("True", "Enabled"), after: applied("Unknown", "MayBeShadowed")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
@@ -316,7 +348,7 @@ func TestPlanOf(t *testing.T) {
 	object := &emsv1.MitigationPlan{
 		ObjectMeta: metav1.ObjectMeta{Name: "frontends", Generation: 4},
 		Spec: emsv1.MitigationPlanSpec{
-			Mode: emsv1.ModeAudit,
+			Mode: emsv1.ModeAudit, Placement: emsv1.PlacementWebConfig,
 			Mitigations: []emsv1.PlannedMitigation{{
 				ID: "M1", Desired: emsv1.DesiredApply, Reason: "Enabled", Message: "why", Revision: 2, FeedName: "contoso", BundleName: "contoso-42",
 				DocumentDigest: digest, BlockedActions: []emsv1.MitigationID{"M1.2"},
@@ -327,7 +359,7 @@ func TestPlanOf(t *testing.T) {
 		},
 	}
 	want := &enforce.Plan{
-		Generation: 4, AuditOnly: true,
+		Generation: 4, AuditOnly: true, WebConfig: true,
 		Entries: []enforce.Entry{{
 			ID: "M1", Decision: policy.Decision{Desired: policy.Apply, Reason: policy.Enabled, Message: "why", BlockedActions: []string{"M1.2"}}, Revision: 2,
 			Document: enforce.DocumentRef{FeedName: "contoso", BundleName: "contoso-42", Digest: digest},
@@ -340,6 +372,11 @@ func TestPlanOf(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Errorf("plan differs, error %v (-want +got):\n%s", err, diff)
 	}
+	object.Spec.Placement = "Registry"
+	if _, err := planOf(object); err == nil || !strings.Contains(err.Error(), `"Registry"`) {
+		t.Errorf("planOf() = %v, want an error that names the placement", err)
+	}
+	object.Spec.Placement = emsv1.PlacementApplicationHost
 	object.Spec.FixedBuilds[0].Build = "15"
 	if _, err := planOf(object); err == nil || !strings.Contains(err.Error(), "M1") {
 		t.Errorf("planOf() = %v, want an error that names the fixed build", err)
@@ -354,7 +391,8 @@ func TestPlanOf(t *testing.T) {
 func TestApplyConfigurationSaysTheWholeStatus(t *testing.T) {
 	status := statusOf(emsv1.PoolServerStatus{}, 2, Report{
 		PlanGeneration: 9, Facts: Facts{AgentVersion: "v0.1.0"}, Changed: map[string]time.Time{"m1": time.Date(2026, 5, 14, 16, 0, 0, 0, time.UTC)},
-		Results:   []enforce.Result{inPlace("M1"), {ID: "M2", State: enforce.Failed, Reason: "SiteNotFound", Message: "create it"}},
+		Results: []enforce.Result{inPlace("M1"), {ID: "M2", State: enforce.Failed, Reason: "SiteNotFound", Message: "create it"},
+			{ID: "M3", State: enforce.Applied, Reason: "Cleared", Message: "line 3", Revision: 1, Effective: "False", LookAlikes: []string{"a"}}},
 		Sequences: map[string]int64{"contoso": 42, "fabrikam": 0},
 	})
 	want, err := json.Marshal(status)

@@ -7,6 +7,9 @@
 //	refused := store.Learn(ctx, plan.RevocationLists(), plan.Documents()) // what is not believed of the lists, and why
 //	found := store.Load(ctx, plan.Documents()) // an answer for each: content or the reason why not
 //
+// A document that was carried to the server has no plan: Identify says what a plan would call it. With DryRun nothing is
+// accepted.
+//
 // # Considerations
 //
 // A document is trusted under the policy of the feed that the plan names and under no other; a feed that the trust

@@ -59,6 +59,8 @@ type Options struct {
 	Memory    *state.Memory
 	Clock     clock.PassiveClock
 	Log       logr.Logger
+	// DryRun judges documents as always and neither keeps nor remembers them.
+	DryRun bool
 }
 
 // Store keeps documents. Only one Load may run at a time.
@@ -112,10 +114,7 @@ func (s *Store) Load(ctx context.Context, refs []enforce.DocumentRef) map[enforc
 	s.findings, s.used = nil, map[string]usage{}
 	file, hash, err := s.readTrustFile()
 	if err != nil {
-		failure := &enforce.Failure{
-			Reason:  string(policy.Untrusted),
-			Message: fmt.Sprintf("the trust file cannot be used: %v; correct it on the server", err),
-		}
+		failure := badTrustFile(err)
 		for _, ref := range refs {
 			answers[ref] = enforce.Document{Failure: failure}
 		}
@@ -185,11 +184,7 @@ func (s *Store) accept(name string, list []loaded, rules trust.Policy) map[enfor
 			continue
 		}
 		next := feed.With(feed.Seen.After(c), state.Accepted{Digest: c.Digest, Product: l.document.product, At: now})
-		err := s.kept.put(c.Digest, l.document.original)
-		if err == nil {
-			err = s.Memory.SaveFeed(name, next)
-		}
-		if err != nil {
+		if err := s.keep(name, next, l.document); err != nil {
 			refused[l.ref] = stateFailed(err)
 			continue
 		}
@@ -200,6 +195,17 @@ func (s *Store) accept(name string, list []loaded, rules trust.Policy) map[enfor
 		}
 	}
 	return refused
+}
+
+// keep keeps a document and remembers that it was accepted.
+func (s *Store) keep(name string, feed state.Feed, document *verified) error {
+	if s.DryRun {
+		return nil
+	}
+	if err := s.kept.put(document.candidate.Digest, document.original); err != nil {
+		return err
+	}
+	return s.Memory.SaveFeed(name, feed)
 }
 
 func (s *Store) replayed(err error, feed string, sequence int64) *enforce.Failure {
@@ -267,22 +273,9 @@ func (s *Store) judge(ctx context.Context, ref enforce.DocumentRef, file *trust.
 	if !isDigest(ref.Digest) {
 		return nil, &enforce.Failure{Reason: enforce.ReasonPlanMismatch, Message: fmt.Sprintf("the plan's document digest %.80q is no SHA-256 in lower-case hex; look for who changed the plan", ref.Digest)}
 	}
-	rules, ok := file.Feeds[ref.FeedName]
-	if !ok {
-		return nil, untrusted("the trust file %s has no policy for feed %q; add one on the server if the feed is to be trusted", s.TrustFile, ref.FeedName)
-	}
-	signer, err := rules.Compile()
-	if err != nil {
-		return nil, untrusted("the trust file %s: feed %q: %v; correct it on the server", s.TrustFile, ref.FeedName, err)
-	}
-	have, err := s.knownLists(ref.FeedName)
-	if err != nil {
-		return nil, stateFailed(err)
-	}
-	signer.Revocation.CRLs = have.beside(signer.Revocation.CRLs)
-	feed, err := s.Memory.Feed(ref.FeedName)
-	if err != nil {
-		return nil, stateFailed(err)
+	signer, feed, refused := s.rules(ref.FeedName, file)
+	if refused != nil {
+		return nil, refused
 	}
 	accepted, known := feed.Find(ref.Digest)
 	check := func(original []byte, product string) (*verified, *failure) {
@@ -306,13 +299,35 @@ func (s *Store) judge(ctx context.Context, ref enforce.DocumentRef, file *trust.
 	if refusal != nil {
 		return nil, &refusal.Failure
 	}
-	if known {
+	if known && !s.DryRun {
 		// It was on the shelf before: put it back for the time without a network.
 		if err := s.kept.put(ref.Digest, bundle.Document); err != nil {
 			s.Log.Error(err, "Document cannot be kept", "digest", ref.Digest)
 		}
 	}
 	return document, nil
+}
+
+// rules gives the trust policy of a feed, with the revocation lists that the server knows, and what was seen of it.
+func (s *Store) rules(name string, file *trust.File) (xmlsig.Policy, state.Feed, *enforce.Failure) {
+	rules, ok := file.Feeds[name]
+	if !ok {
+		return xmlsig.Policy{}, state.Feed{}, untrusted("the trust file %s has no policy for feed %q; add one on the server if the feed is to be trusted", s.TrustFile, name)
+	}
+	signer, err := rules.Compile()
+	if err != nil {
+		return xmlsig.Policy{}, state.Feed{}, untrusted("the trust file %s: feed %q: %v; correct it on the server", s.TrustFile, name, err)
+	}
+	have, err := s.knownLists(name)
+	if err != nil {
+		return xmlsig.Policy{}, state.Feed{}, stateFailed(err)
+	}
+	signer.Revocation.CRLs = have.beside(signer.Revocation.CRLs)
+	feed, err := s.Memory.Feed(name)
+	if err != nil {
+		return xmlsig.Policy{}, state.Feed{}, stateFailed(err)
+	}
+	return signer, feed, nil
 }
 
 // fromShelf verifies the kept bytes. It has no answer for bytes that are missing or that are no longer those that were
@@ -366,6 +381,9 @@ func (s *Store) tidy(refs []enforce.DocumentRef) {
 			}
 		}
 	}
+	if s.DryRun {
+		return
+	}
 	if err := s.kept.prune(inUse); err != nil {
 		s.Log.Error(err, "Kept documents cannot be tidied up")
 	}
@@ -381,6 +399,10 @@ func (s *Store) readTrustFile() (*trust.File, [sha256.Size]byte, error) {
 		return nil, [sha256.Size]byte{}, fmt.Errorf("%s: %w", s.TrustFile, err)
 	}
 	return file, sha256.Sum256(data), nil
+}
+
+func badTrustFile(err error) *enforce.Failure {
+	return untrusted("the trust file cannot be used: %v; correct it on the server", err)
 }
 
 func untrusted(format string, args ...any) *enforce.Failure {

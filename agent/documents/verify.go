@@ -45,12 +45,7 @@ type failure struct {
 func verify(original []byte, product, digest string, signer xmlsig.Policy, now, acceptedAt time.Time) (*verified, *failure) {
 	signed, err := xmlsig.Verify(original, signer, now)
 	if err != nil && !acceptedAt.IsZero() && isTrust(err) {
-		// The certificate may have run out since, which takes nothing back, and so may the revocation lists, without which nothing
-		// new is accepted. What a list names, it does take back.
-		if signer.Revocation.Mode == xmlsig.RevocationRequire {
-			signer.Revocation.Mode = xmlsig.RevocationPrefer
-		}
-		signed, err = xmlsig.Verify(original, signer, acceptedAt)
+		signed, err = verifyAccepted(original, signer, acceptedAt)
 	}
 	if err != nil {
 		return nil, &failure{
@@ -81,6 +76,15 @@ func verify(original []byte, product, digest string, signer xmlsig.Policy, now, 
 			SignedAt: signed.SignedAt, Issued: content.Issued, Expires: content.Expires,
 		},
 	}, nil
+}
+
+// verifyAccepted verifies a document that was accepted before. The certificate may have run out since, which takes nothing
+// back, and so may the revocation lists, without which nothing new is accepted. What a list names, it does take back.
+func verifyAccepted(original []byte, signer xmlsig.Policy, acceptedAt time.Time) (*xmlsig.Signed, error) {
+	if signer.Revocation.Mode == xmlsig.RevocationRequire {
+		signer.Revocation.Mode = xmlsig.RevocationPrefer
+	}
+	return xmlsig.Verify(original, signer, acceptedAt)
 }
 
 // isTrust reports whether a refusal is about the signer rather than about the bytes.

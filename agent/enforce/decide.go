@@ -57,6 +57,9 @@ func decideOne(in Input, e Entry, have *iis.Mitigation) (want *iis.Mitigation, r
 		if failure == nil {
 			situation.Applicability = applicability(in, e, config, product)
 			content, failure = contentOf(config, e)
+			if content != nil && in.Plan.WebConfig {
+				content.Placement = iis.PlaceWebConfig
+			}
 			if situation.Applicability.Desired != policy.Apply {
 				failure = nil // what is not needed need not be installable
 			}
@@ -140,12 +143,14 @@ func contentOf(config ocs.Config, e Entry) (*iis.Mitigation, *Failure) {
 		action := iis.Action{ID: a.ID, Type: string(a.Type)}
 		switch a.Type {
 		case ocs.URLRewrite:
-			if a.Scope != ocs.ScopeSite {
-				return nil, &Failure{Reason: iis.UnsupportedContent, Message: fmt.Sprintf("action %s: this version of the agent does not install rules for the whole server; update the agent", a.ID)}
+			if a.Scope == ocs.ScopeServer {
+				action.Scope = iis.ScopeServer
 			}
 			action.Site, action.Rewrite = a.Target, a.Rewrite
 		case ocs.AppPool:
 			action.Pool = a.Target
+		case ocs.Service:
+			action.Service = a.Target
 		default:
 			// DoNothing has no content, and what package iis does not know it refuses itself.
 		}

@@ -81,6 +81,7 @@ func number(text string) build.Number {
 type decideCase struct {
 	audit       bool
 	noPlan      bool
+	webConfig   bool
 	entries     []Entry
 	document    Document
 	applied     []iis.Mitigation
@@ -97,7 +98,12 @@ func holding(change ...func(*ocs.Config)) Document {
 	return Document{Content: &ocs.Document{Configs: []ocs.Config{config(change...)}}, FeedProduct: "ExchangeServer"}
 }
 
-func one(r Result) []Result                  { return []Result{r} }
+func one(r Result) []Result { return []Result{r} }
+func inWebConfig(m iis.Mitigation) iis.Mitigation {
+	m.Placement = iis.PlaceWebConfig
+	return m
+}
+
 func just(m iis.Mitigation) []iis.Mitigation { return []iis.Mitigation{m} }
 
 var applyCases = map[string]decideCase{
@@ -126,16 +132,32 @@ var applyCases = map[string]decideCase{
 	},
 	"an action of an unknown type is left for the server to refuse": {
 		entries: []Entry{entry()}, document: holding(func(c *ocs.Config) {
-			c.Actions = []ocs.Action{{ID: "M1.1", Type: ocs.Service, Scope: ocs.ScopeServer, Target: "Spooler", Value: ocs.ValueDisabled}}
+			c.Actions = []ocs.Action{{ID: "M1.1", Type: "Registry", Scope: ocs.ScopeServer, Target: "x"}}
 		}),
-		wantInPlace: just(iis.Mitigation{ID: "M1", Revision: 2, Digest: newDigest, Actions: []iis.Action{{ID: "M1.1", Type: "Service"}}}),
+		wantInPlace: just(iis.Mitigation{ID: "M1", Revision: 2, Digest: newDigest, Actions: []iis.Action{{ID: "M1.1", Type: "Registry"}}}),
 		want:        one(Result{ID: "M1", State: Applied, Reason: "Enabled", Revision: 2, Digest: newDigest}),
 	},
-	"rules for the whole server are refused and keep the revision in place": {
-		entries: []Entry{entry()}, document: holding(func(c *ocs.Config) { c.Actions[0].Scope, c.Actions[0].Target = ocs.ScopeServer, "" }),
-		applied: just(revision1), wantInPlace: just(revision1),
-		want:        one(Result{ID: "M1", State: Failed, Reason: "UnsupportedContent", Revision: 1, Digest: oldDigest}),
-		wantMessage: "revision 1 stays in place",
+	"a service action names its service": {
+		entries: []Entry{entry()}, document: holding(func(c *ocs.Config) {
+			c.Actions = []ocs.Action{{ID: "M1.1", Type: ocs.Service, Scope: ocs.ScopeServer, Target: "Spooler", Value: ocs.ValueDisabled}}
+		}),
+		wantInPlace: just(iis.Mitigation{ID: "M1", Revision: 2, Digest: newDigest, Actions: []iis.Action{{ID: "M1.1", Type: iis.ActionService, Service: "Spooler"}}}),
+		want:        one(Result{ID: "M1", State: Applied, Reason: "Enabled", Revision: 2, Digest: newDigest}),
+	},
+	"rules for the whole server name no site": {
+		entries: []Entry{entry()}, document: holding(func(c *ocs.Config) {
+			c.Actions = []ocs.Action{{ID: "M1.1", Type: ocs.URLRewrite, Scope: ocs.ScopeServer, Rewrite: rule("all")}}
+		}),
+		wantInPlace: just(iis.Mitigation{ID: "M1", Revision: 2, Digest: newDigest, Actions: []iis.Action{{ID: "M1.1", Type: "UrlRewrite", Scope: iis.ScopeServer, Rewrite: rule("all")}}}),
+		want:        one(Result{ID: "M1", State: Applied, Reason: "Enabled", Revision: 2, Digest: newDigest}),
+	},
+	"a pool that wants its rules in web.config gets them there": {
+		entries: []Entry{entry()}, document: holds, webConfig: true, applied: just(revision2), wantInPlace: just(inWebConfig(revision2)),
+		want: one(Result{ID: "M1", State: Applied, Reason: "Enabled", Revision: 2, Digest: newDigest}),
+	},
+	"a mitigation that is held stays in the file where it is": {
+		entries: []Entry{entry(desired(policy.Hold, policy.MitigationsDisabled, ""))}, webConfig: true, applied: just(revision1), wantInPlace: just(revision1),
+		want: one(Result{ID: "M1", State: Applied, Reason: "MitigationsDisabled", Revision: 1, Digest: oldDigest}),
 	},
 }
 
@@ -272,7 +294,7 @@ var removeCases = map[string]decideCase{
 		want:        one(Result{ID: "M1", State: NotApplicable, Reason: "FixedByUpdate"}), wantMessage: "fixedBuilds names 15.2.2562.40",
 	},
 	"what is not needed need not be installable": {
-		entries: []Entry{entry()}, document: holding(func(c *ocs.Config) { c.Actions[0].Scope = ocs.ScopeServer }),
+		entries: []Entry{entry(func(e *Entry) { e.Decision.BlockedActions = []string{"M1"} })}, document: holding(),
 		facts: policy.Facts{Product: "IIS"}, want: one(Result{ID: "M1", State: NotApplicable, Reason: "NotApplicable"}),
 	},
 	"a feed whose product is unknown speaks for the mitigation": {
@@ -318,7 +340,7 @@ func TestDecide(t *testing.T) {
 			t.Run(group+"/"+name, func(t *testing.T) {
 				in := Input{
 					Server: "fe01", Applied: tc.applied, Facts: tc.facts, Documents: map[DocumentRef]Document{newDocument: tc.document},
-					Plan: &Plan{Generation: 1, AuditOnly: tc.audit, Entries: tc.entries, FixedBuilds: tc.fixedBuilds},
+					Plan: &Plan{Generation: 1, AuditOnly: tc.audit, WebConfig: tc.webConfig, Entries: tc.entries, FixedBuilds: tc.fixedBuilds},
 				}
 				if tc.noPlan {
 					in.Plan = nil

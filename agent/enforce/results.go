@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"mitigation.dev/ems/agent/iis"
+	"mitigation.dev/ems/agent/iis/effective"
 	"mitigation.dev/ems/agent/iis/refusal"
 	"mitigation.dev/ems/internal/policy"
 )
@@ -72,6 +73,36 @@ func audited(e Entry, have *iis.Mitigation, verdict, would policy.Decision) Resu
 		return gone(e, would)
 	}
 	return held(e, nil, would)
+}
+
+// Judge adds to results what verdicts on the rules in place say. The reason of a mitigation that is applied and not, or not
+// certainly, run by IIS is that of the verdict.
+func Judge(results []Result, verdicts []effective.Verdict) []Result {
+	byID := make(map[string]effective.Verdict, len(verdicts))
+	for _, v := range verdicts {
+		byID[strings.ToLower(v.ID)] = v
+	}
+	out := slices.Clone(results)
+	for i := range out {
+		r := &out[i]
+		v, ok := byID[strings.ToLower(r.ID)]
+		if !ok || r.Revision == 0 {
+			continue
+		}
+		r.Effective = string(v.Status)
+		for _, l := range v.LookAlikes {
+			r.LookAlikes = append(r.LookAlikes, fmt.Sprintf("%q in %s, line %d", l.Name, l.File, l.Line))
+		}
+		if r.State == Applied && (v.Status == effective.False || v.Status == effective.Unknown) {
+			r.Reason, r.Message = v.Reason, v.Message
+		}
+	}
+	return out
+}
+
+// Ineffective reports whether a mitigation is in place without being run by IIS, so that it does not count as protection.
+func (r Result) Ineffective() bool {
+	return r.State == Applied && r.Effective == string(effective.False)
 }
 
 // Conclude says where every mitigation stands after the server was brought to the decision, as far as it could be: the

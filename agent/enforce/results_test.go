@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mitigation.dev/ems/agent/iis"
+	"mitigation.dev/ems/agent/iis/effective"
 	"mitigation.dev/ems/agent/iis/refusal"
 )
 
@@ -70,6 +71,54 @@ func TestConclude(t *testing.T) {
 			got := Conclude(Decision{Wanted: tc.wanted, Intents: one(tc.intent)}, tc.outcomes, tc.err, tc.applied)
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("results differ (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestJudge(t *testing.T) {
+	applied := Result{ID: "M1", State: Applied, Reason: "Enabled", Revision: 2, Digest: newDigest}
+	failed := Result{ID: "M1", State: Failed, Reason: "SiteNotFound", Message: "create it", Revision: 1, Digest: oldDigest}
+	for name, tc := range map[string]struct {
+		result  Result
+		verdict effective.Verdict
+		want    Result
+		wantNot bool
+	}{
+		"what IIS runs keeps its reason": {
+			result: applied, verdict: effective.Verdict{ID: "m1", Status: effective.True, Reason: effective.InEffect},
+			want: Result{ID: "M1", State: Applied, Reason: "Enabled", Revision: 2, Digest: newDigest, Effective: "True"},
+		},
+		"what IIS does not run says why": {
+			result: applied, verdict: effective.Verdict{ID: "M1", Status: effective.False, Reason: effective.Cleared, Message: "line 3"}, wantNot: true,
+			want: Result{ID: "M1", State: Applied, Reason: "Cleared", Message: "line 3", Revision: 2, Digest: newDigest, Effective: "False"},
+		},
+		"doubt says why and counts as protection": {
+			result: applied, verdict: effective.Verdict{ID: "M1", Status: effective.Unknown, Reason: effective.MayBeShadowed, Message: "rule x"},
+			want: Result{ID: "M1", State: Applied, Reason: "MayBeShadowed", Message: "rule x", Revision: 2, Digest: newDigest, Effective: "Unknown"},
+		},
+		"a failure keeps its reason, and tells of the revision that stays": {
+			result: failed, verdict: effective.Verdict{ID: "M1", Status: effective.False, Reason: effective.Cleared, Message: "line 3"},
+			want: Result{ID: "M1", State: Failed, Reason: "SiteNotFound", Message: "create it", Revision: 1, Digest: oldDigest, Effective: "False"},
+		},
+		"what is not in place has no effect to speak of": {
+			result: Result{ID: "M1", State: Removed, Reason: "BlockedByPool"}, verdict: effective.Verdict{ID: "M1", Status: effective.False, Reason: effective.Missing},
+			want: Result{ID: "M1", State: Removed, Reason: "BlockedByPool"},
+		},
+		"a mitigation without rules has no effect to look at": {result: applied, verdict: effective.Verdict{ID: "M1"}, want: applied},
+		"a verdict on another one does not matter":            {result: applied, verdict: effective.Verdict{ID: "M2", Status: effective.False}, want: applied},
+		"rules of others are told with their places": {
+			result: applied, verdict: effective.Verdict{ID: "M1", Status: effective.True, LookAlikes: []effective.LookAlike{{Name: "EEMS M1.1", File: `C:\web.config`, Line: 7}}},
+			want: Result{ID: "M1", State: Applied, Reason: "Enabled", Revision: 2, Digest: newDigest, Effective: "True", LookAlikes: []string{`"EEMS M1.1" in C:\web.config, line 7`}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := Judge(one(tc.result), []effective.Verdict{tc.verdict})
+			if diff := cmp.Diff(one(tc.want), got); diff != "" {
+				t.Errorf("results differ (-want +got):\n%s", diff)
+			}
+			if got[0].Ineffective() != tc.wantNot {
+				t.Errorf("ineffective %v, want %v", got[0].Ineffective(), tc.wantNot)
 			}
 		})
 	}

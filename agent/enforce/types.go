@@ -12,7 +12,9 @@ type Plan struct {
 	// Generation of the MitigationPlan.
 	Generation int64 `json:"generation"`
 	// AuditOnly says that the pool is only looked at.
-	AuditOnly   bool                `json:"auditOnly,omitempty"`
+	AuditOnly bool `json:"auditOnly,omitempty"`
+	// WebConfig says that rules of sites go to their web.config.
+	WebConfig   bool                `json:"webConfig,omitempty"`
 	Entries     []Entry             `json:"entries,omitempty"`
 	FixedBuilds []policy.FixedBuild `json:"fixedBuilds,omitempty"`
 	// Revocation says which revocation lists the server shall know, at most once for each feed.
@@ -154,6 +156,10 @@ type Result struct {
 	Revision int64
 	// Digest of the document that the revision in place came from.
 	Digest string
+	// Effective is True, False or Unknown: whether IIS runs the rules in place. Empty: no rules are, or nobody looked.
+	Effective string
+	// LookAlikes are rules of others that do the same, with the file that they stand in.
+	LookAlikes []string
 	// Transient says that a Pending result waits for something that comes by itself, and not for the rollout.
 	Transient bool
 }

@@ -1,27 +1,43 @@
-// Package iis makes an IIS server match a list of mitigations: URL Rewrite rules in applicationHost.config and application
-// pools that are switched off.
+// Package iis makes an IIS server match a list of mitigations: URL Rewrite rules in its configuration files, and
+// application pools and services that are switched off.
 //
 // # Usage
 //
 // New opens a server by the root of its system drive and a folder for the agent's state. Reconcile is level-based: it
 // takes everything that shall be on the server and gives one Outcome per mitigation. Applied says from the journal what
 // is on the server now, with its full content, so that a caller can keep holding a mitigation whose document it no
-// longer has. Facts describes the server.
+// longer has. Facts describes the server. NewPreview opens a server on which a Reconcile changes nothing and says what it
+// would have changed.
 //
 // # Considerations
 //
-// Every Reconcile takes all of ours out of the file and renders all that is wanted (package apphost), and writes only
+// Every Reconcile takes all of ours out of the files and renders all that is wanted (package apphost), and writes only
 // when the bytes differ: a global configuration change can rotate ASP.NET Core applications. Drift is repaired by the same
 // way as the first installation.
 //
-// The order of a change is: pools are stopped, the journal is on the disk, the file is replaced in one step, the file is
-// read back, pools that are no longer wanted off are started again. Stopping comes first because it is the step most likely
-// to fail, and a mitigation of several actions is one unit: it fails before the file was touched. A crash between any
-// two steps leaves the old or the new file; the next New or Reconcile finds out which and goes on from there.
+// The order of a change is: pools and services are switched off (package switchoff), the journal is on the disk, the files
+// are replaced, each in one step and then read back, what is no longer wanted off comes back. Switching off comes first
+// because it is the step most likely to fail, and a mitigation of several actions is one unit: it fails before a file was
+// touched. A crash between any two steps leaves the old or the new bytes of each file; the next New or Reconcile finds out
+// which and goes on from there.
 //
-// A pool that two mitigations switch off has one record with its state before the first of them, and is started when the
-// last one goes.
+// A pool or a service that two mitigations switch off has one record with its state before the first of them, and comes back
+// when the last one goes. While the files cannot be used, what is off is still kept off.
 //
-// What this package does not do: rules in web.config, globalRules, outbound rules, rewrite maps and server variables are
-// refused with UnsupportedContent. A <clear /> in a site's web.config drops inherited rules unnoticed here.
+// Before a revision is applied the journal says so. An attempt that a new process finds there has ended the process before:
+// what was under way is then tried one by one, and a revision with which that happens twice is taken back. Killing the
+// process and a loss of power count as well, since nothing tells them from a crash.
+//
+// Rules go to applicationHost.config, or to the web.config of their site or path when the mitigation says so (Placement).
+// Several files are one change: the journal holds the records of all of them before the first is written, and each record
+// tells by hashes afterwards whether its file is the old one or the new one. A file that cannot be read or written keeps
+// every mitigation with a part in it as it is, in all of its files, and leaves the others alone.
+//
+// A pass that finds everything in order remembers what it depended on: while size, time and number of these files, the
+// journal's included, stay the same, the next pass reads none of them and only looks at pools and services. The memory is
+// not trusted for files younger than the resolution of a file system's clock.
+//
+// Effective says whether IIS would really run what stands in the files (package effective); a Reconcile does not depend on
+// it, and nothing is changed for it. Of the folders below a target only those that are applications or virtual
+// directories are searched for elements of the same name.
 package iis

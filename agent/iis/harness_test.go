@@ -11,6 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/utils/clock"
+
+	"mitigation.dev/ems/agent/iis/control"
+	"mitigation.dev/ems/agent/iis/standin"
 	"mitigation.dev/ems/agent/journal/durable"
 	"mitigation.dev/ems/test/iistree"
 )
@@ -39,9 +43,12 @@ type lab struct {
 	root     string
 	state    string
 	pools    PoolController
+	services control.ServiceController
+	clock    clock.Clock
 	fs       durable.FS
 	original []byte
 	server   *Server
+	look     *standin.Pools // at what runs, whoever changes it
 }
 
 func newLab(t *testing.T, o iistree.Options) *lab {
@@ -53,7 +60,8 @@ func newLab(t *testing.T, o iistree.Options) *lab {
 	if err := os.MkdirAll(l.state, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	l.pools = &FilePools{root: l.root, fs: quickFS{}}
+	l.look, l.services = standin.NewPools(l.root, quickFS{}), standin.NewServices(l.root, quickFS{})
+	l.pools = l.look
 	l.original = l.read()
 	l.open()
 	return l
@@ -89,7 +97,7 @@ func (l *lab) edit(from, to string) {
 func (l *lab) open() {
 	l.t.Helper()
 	var err error
-	if l.server, err = New(Options{Root: l.root, StateDir: l.state, Pools: l.pools, FS: l.fs}); err != nil {
+	if l.server, err = New(Options{Root: l.root, StateDir: l.state, Pools: l.pools, Services: l.services, Clock: l.clock, FS: l.fs}); err != nil {
 		l.t.Fatal(err)
 	}
 }
@@ -144,10 +152,24 @@ func (l *lab) wantOriginal() {
 
 func (l *lab) wantPool(name string, want PoolState) {
 	l.t.Helper()
-	got, err := NewFilePools(l.root).State(l.t.Context(), name)
+	got, err := l.look.State(l.t.Context(), name)
 	if err != nil || got != want {
 		l.t.Errorf("pool %q is %s, want %s (error %v)", name, got, want, err)
 	}
+}
+
+// present reports whether all of a mitigation stands in the files.
+func (l *lab) present(m Mitigation) bool {
+	l.t.Helper()
+	led, err := l.server.loadLedger()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	set, err := l.server.openFiles(led, nil)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return set.present(&m)
 }
 
 func (l *lab) wantInFile(text string, count int) {
@@ -224,6 +246,10 @@ func (c *crasher) WriteTemp(target string, data []byte) (temp string, err error)
 
 func (c *crasher) Replace(temp, target string) error {
 	return c.step("replace "+filepath.Base(target), func() error { return c.FS.Replace(temp, target) })
+}
+
+func (c *crasher) Exchange(temp, target string) error {
+	return c.step("exchange "+filepath.Base(target), func() error { return c.FS.(durable.Exchanger).Exchange(temp, target) })
 }
 
 func (c *crasher) SyncDir(dir string) error {

@@ -12,13 +12,12 @@ import (
 	"mitigation.dev/ems/agent/journal"
 )
 
-// Kinds of records in the journal, and the name of the one record of the file.
+// Kinds of records in the journal, and the name of the record of applicationHost.config.
 const (
 	kindMitigation = "mitigation"
 	kindFile       = "file"
-	kindPool       = "pool"
 
-	fileName = "applicationHost.config"
+	hostFile = "applicationHost.config"
 )
 
 // mitigationRecord remembers one mitigation. While it is being applied, Next is set; Current is what was there before.
@@ -39,6 +38,17 @@ func (r mitigationRecord) id() string {
 	return ""
 }
 
+// both gives what is on the server and what is coming.
+func (r mitigationRecord) both() []Mitigation {
+	var out []Mitigation
+	for _, m := range []*Mitigation{r.Current, r.Next} {
+		if m != nil {
+			out = append(out, *m)
+		}
+	}
+	return out
+}
+
 // current gives the mitigation that is on the server, or nil.
 func (r mitigationRecord) current() *Mitigation {
 	if r.Removing {
@@ -53,47 +63,70 @@ type owned struct {
 	ID       string         `json:"id"`
 	Revision int64          `json:"revision"`
 	Content  apphost.Wanted `json:"content"`
+	Services []string       `json:"services,omitempty"` // that it switched off
 }
 
 // fileState is what of ours stands in the file, and how to undo it.
 type fileState struct {
 	Edits []apphost.Edit `json:"edits,omitempty"`
 	Owned []owned        `json:"owned,omitempty"`
+	// Created means that the file was not there before us, and goes when nothing is left in it.
+	Created bool `json:"created,omitempty"`
 }
 
-// fileRecord remembers the edited file. While a change is under way, Writing is set and Old holds the state before it;
-// the hashes tell afterwards which of the two the file has.
+func (s fileState) empty() bool { return len(s.Edits) == 0 && len(s.Owned) == 0 && !s.Created }
+
+// fileRecord remembers an edited file. While a change is under way, Writing is set and Old holds the state before it;
+// the hashes tell afterwards which of the two the file has. The records of all files of a change are written before the
+// first of the files.
 type fileRecord struct {
 	fileState
+	Path    string     `json:"path,omitempty"`
+	Source  string     `json:"source,omitempty"` // the section, for a file that a configSource names
 	Writing bool       `json:"writing,omitempty"`
 	Old     *fileState `json:"old,omitempty"`
 	Before  string     `json:"before,omitempty"`
 	After   string     `json:"after,omitempty"`
 }
 
-// poolRecord remembers how a pool was before it was stopped for the first mitigation that wants it off.
-type poolRecord struct {
-	Name  string    `json:"name"`
-	Prior PoolState `json:"prior"`
-}
-
 // ledger is the journal as read, kept equal to the disk by its put and delete functions.
 type ledger struct {
 	store       *journal.Store
 	mitigations map[string]mitigationRecord
-	pools       map[string]poolRecord
-	file        fileRecord
-	hasFile     bool
+	off         *offRecords
+	attempts    map[string]attemptRecord
+	files       map[string]fileRecord
 	damaged     map[string]bool // keys of mitigations whose record is set aside
-	damagedFile bool
-	damagedPool map[string]bool // keys of pools whose record is set aside
+	// damagedFiles holds the keys of files whose record is set aside.
+	damagedFiles map[string]bool
+}
+
+// finished gives the record of a change that is over.
+func (r fileRecord) finished() fileRecord {
+	return fileRecord{fileState: r.fileState, Path: r.Path, Source: r.Source}
+}
+
+// interrupted reports whether a crash or an error left a change open.
+func (l *ledger) interrupted() bool {
+	for _, rec := range l.files {
+		if rec.Writing {
+			return true
+		}
+	}
+	for _, rec := range l.mitigations {
+		if rec.Next != nil || rec.Removing {
+			return true
+		}
+	}
+	return false
 }
 
 // key makes one name of the spellings of an id or a pool.
 func key(name string) string { return strings.ToLower(name) }
 
 func (s *Server) loadLedger() (*ledger, error) {
-	led := &ledger{store: s.journal, mitigations: map[string]mitigationRecord{}, pools: map[string]poolRecord{}, damaged: map[string]bool{}, damagedPool: map[string]bool{}}
+	led := &ledger{store: s.journal, mitigations: map[string]mitigationRecord{}, attempts: map[string]attemptRecord{},
+		damaged: map[string]bool{}, damagedFiles: map[string]bool{}}
 	mitigations, err := journal.Load[mitigationRecord](s.journal, kindMitigation)
 	if err != nil {
 		return nil, err
@@ -101,18 +134,19 @@ func (s *Server) loadLedger() (*ledger, error) {
 	for name, rec := range mitigations {
 		led.mitigations[key(name)] = rec
 	}
-	pools, err := journal.Load[poolRecord](s.journal, kindPool)
+	attempts, err := journal.Load[attemptRecord](s.journal, kindAttempt)
 	if err != nil {
 		return nil, err
 	}
-	for name, rec := range pools {
-		led.pools[key(name)] = rec
+	for name, rec := range attempts {
+		led.attempts[key(name)] = rec
 	}
-	files, err := journal.Load[fileRecord](s.journal, kindFile)
-	if err != nil {
+	if led.off, err = loadOffRecords(s.journal); err != nil {
 		return nil, err
 	}
-	led.file, led.hasFile = files[fileName]
+	if led.files, err = journal.Load[fileRecord](s.journal, kindFile); err != nil {
+		return nil, err
+	}
 	names, err := s.journal.Damaged(kindMitigation)
 	if err != nil {
 		return nil, err
@@ -123,16 +157,8 @@ func (s *Server) loadLedger() (*ledger, error) {
 	if names, err = s.journal.Damaged(kindFile); err != nil {
 		return nil, err
 	}
-	led.damagedFile = len(names) > 0
-	if names, err = s.journal.Damaged(kindPool); err != nil {
-		return nil, err
-	}
 	for _, n := range names {
-		if _, ok := led.pools[key(n)]; !ok {
-			// Its prior state is lost. Nearly all pools run, and one too many that runs is seen sooner than one too few.
-			led.pools[key(n)] = poolRecord{Name: n, Prior: PoolStarted}
-			led.damagedPool[key(n)] = true
-		}
+		led.damagedFiles[key(n)] = true
 	}
 	return led, nil
 }
@@ -161,124 +187,48 @@ func (l *ledger) deleteMitigation(id string) error {
 	return nil
 }
 
-func (l *ledger) putFile(rec fileRecord) error {
-	if l.hasFile && same(l.file, rec) {
+// putFile writes the record of a file if it differs from the one on disk. One that says nothing is deleted.
+func (l *ledger) putFile(name string, rec fileRecord) error {
+	old, known := l.files[name]
+	if rec.empty() && !rec.Writing {
+		if known {
+			if err := l.store.Delete(kindFile, name); err != nil {
+				return err
+			}
+			delete(l.files, name)
+		}
+		return l.resolveFile(name)
+	}
+	if known && same(old, rec) {
 		return nil
 	}
-	if err := l.store.Put(kindFile, fileName, rec); err != nil {
+	if err := l.store.Put(kindFile, name, rec); err != nil {
 		return err
 	}
-	l.file, l.hasFile = rec, true
-	return nil
-}
-
-func (l *ledger) putPool(rec poolRecord) error {
-	if err := l.store.Put(kindPool, key(rec.Name), rec); err != nil {
-		return err
-	}
-	l.pools[key(rec.Name)] = rec
-	return nil
-}
-
-func (l *ledger) deletePool(name string) error {
-	if err := l.store.Delete(kindPool, key(name)); err != nil {
-		return err
-	}
-	if l.damagedPool[key(name)] {
-		if err := l.store.Resolve(kindPool, key(name)); err != nil {
-			return err
-		}
-	}
-	delete(l.pools, key(name))
-	return nil
-}
-
-// edits gives what undoes everything of ours. When the record of the file was lost, the rules are still known by the
-// names in the other records; wrappers that came with them are not, and stay behind empty.
-func (l *ledger) edits() []apphost.Edit {
-	if l.hasFile || !l.damagedFile {
-		return l.file.Edits
-	}
-	var edits []apphost.Edit
-	for _, k := range sortedKeys(l.mitigations) {
-		rec := l.mitigations[k]
-		for _, m := range []*Mitigation{rec.Current, rec.Next} {
-			if m == nil {
-				continue
-			}
-			content, err := m.content()
-			if err != nil {
-				continue // then it was never written
-			}
-			for _, g := range content.Rules {
-				e := apphost.Edit{Kind: apphost.InsertRules, Path: g.Site}
-				for _, r := range g.Rules {
-					e.Rules = append(e.Rules, r.Name)
-				}
-				edits = append(edits, e)
-			}
-		}
-	}
-	for _, k := range sortedKeys(l.pools) {
-		// Absent is what pools have on nearly every server.
-		edits = append(edits, apphost.Edit{Kind: apphost.SetAutoStart, Path: l.pools[k].Name, After: []byte(` autoStart="false"`)})
-	}
-	return edits
-}
-
-// settle finds out how far a change came that a crash or an error interrupted, and makes the journal say so.
-func (s *Server) settle(led *ledger, c *config) error {
-	if led.hasFile && led.file.Writing {
-		if err := s.removeLeftover(c.path); err != nil {
-			return err
-		}
-		rec := fileRecord{fileState: led.file.fileState}
-		old := fileState{}
-		if led.file.Old != nil {
-			old = *led.file.Old
-		}
-		switch hashOf(c.data) {
-		case led.file.After:
-		case led.file.Before:
-			rec.fileState = old
-		default:
-			// Others wrote the file as well, on top of the old or of the new bytes. Strip takes an edit that is not
-			// there for undone, so it may be given both.
-			rec.Edits = append(append([]apphost.Edit(nil), old.Edits...), rec.Edits...)
-			rec.Owned = append(append([]owned(nil), old.Owned...), rec.Owned...)
-		}
-		s.log.Info("Settled a change that was interrupted", "path", c.path, "finished", hashOf(c.data) == led.file.After)
-		if err := led.putFile(rec); err != nil {
-			return err
-		}
-	}
-	for _, k := range sortedKeys(led.mitigations) {
-		if err := led.settleMitigation(led.mitigations[k], c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (l *ledger) settleMitigation(rec mitigationRecord, c *config) error {
-	switch {
-	case rec.Next != nil && present(rec.Next, c):
-		return l.putMitigation(mitigationRecord{Current: rec.Next})
-	case rec.Next != nil && rec.Current == nil:
-		return l.deleteMitigation(rec.id())
-	case rec.Next != nil:
-		return l.putMitigation(mitigationRecord{Current: rec.Current})
-	case rec.Removing && rec.Current != nil && present(rec.Current, c):
-		return l.putMitigation(mitigationRecord{Current: rec.Current})
-	default:
+	l.files[name] = rec
+	if rec.Writing {
 		return nil
 	}
+	return l.resolveFile(name)
 }
 
-// present reports whether all of a mitigation stands in the file.
-func present(m *Mitigation, c *config) bool {
-	content, err := m.content()
-	return err == nil && len(c.Missing(content)) == 0
+// resolveFile ends the damage of a record whose file was brought in order.
+func (l *ledger) resolveFile(name string) error {
+	if !l.damagedFiles[key(name)] {
+		return nil
+	}
+	delete(l.damagedFiles, key(name))
+	return l.store.Resolve(kindFile, name)
+}
+
+// part gives what a mitigation has in a file, by its record.
+func (l *ledger) part(name, id string) (owned, bool) {
+	for _, o := range l.files[name].Owned {
+		if key(o.ID) == key(id) {
+			return o, true
+		}
+	}
+	return owned{}, false
 }
 
 // same compares values as they would stand on disk, where an empty list and none are alike.

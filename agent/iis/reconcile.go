@@ -3,18 +3,26 @@ package iis
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"sort"
+	"time"
 
-	"mitigation.dev/ems/agent/iis/apphost"
 	"mitigation.dev/ems/agent/iis/refusal"
+	"mitigation.dev/ems/agent/iis/switchoff"
 	"mitigation.dev/ems/agent/journal/durable"
 )
 
-// attempts is how often a change is begun anew because another program wrote the file in the meantime. Each attempt
-// takes some 100 ms, so three in a row mean a program that keeps writing; the next Reconcile tries again.
-const attempts = 3
+const (
+	// attempts is how often a change is begun anew because another program wrote a file in the meantime. An attempt takes
+	// milliseconds, so five with growing pauses between them mean a program that keeps writing; the next Reconcile tries
+	// again.
+	attempts = 5
+	// firstPause is the pause before the second attempt; it doubles each time.
+	firstPause = 10 * time.Millisecond
+)
 
 // Reconcile makes the server match wanted: afterwards exactly these mitigations are on it, apart from those whose outcome
 // says otherwise. There is an outcome for every wanted mitigation and for every one that was removed or could not be,
@@ -36,30 +44,97 @@ func (s *Server) Reconcile(ctx context.Context, wanted []Mitigation) ([]Outcome,
 		return failAll(wanted, refusal.Wrap(JournalFailed, err, "state folder")), fmt.Errorf("iis: reconcile: %w", err)
 	}
 	defer unlock()
-	led, err := s.loadLedger()
+	led, err := s.ledger()
+	if err == nil {
+		err = led.countCrashes(s.process)
+	}
 	if err != nil {
 		return failAll(wanted, refusal.Wrap(JournalFailed, err, "nothing was changed")), fmt.Errorf("iis: reconcile: %w", err)
 	}
-	run := &run{Server: s, led: led, wanted: wanted, changed: map[string]bool{}, late: map[string]error{}}
-	err = run.attempt(ctx)
-	for n := 1; errors.Is(err, errChanged); n++ {
-		if n == attempts {
-			err = refusal.Wrap(ConfigurationBusy, err, "applicationHost.config: gave up after %d attempts", attempts)
+	sameAs, err := json.Marshal(wanted)
+	if err != nil {
+		return nil, fmt.Errorf("iis: reconcile: %w", err)
+	}
+	list, _, listErr := folderList(s.journalDir)
+	if m := s.memo; m != nil && m.led == led && m.journal == list && bytes.Equal(m.wanted, sameAs) && unchangedSince(m.stamps) {
+		return s.again(ctx, m, wanted)
+	}
+	var outcomes []Outcome
+	for {
+		run := &run{Server: s, led: led, wanted: wanted, changed: map[string]bool{}, late: map[string]error{}}
+		round, err := run.work(ctx)
+		run.end(round)
+		outcomes = merge(outcomes, round)
+		if err != nil || len(run.waiting) == 0 {
+			s.forgetSurvivors(wanted)
+			if s.memo = nil; err == nil && listErr == nil {
+				s.remember(run, sameAs, list)
+			}
+			return outcomes, err
+		}
+	}
+}
+
+// again is a Reconcile of what was found in order last time, while no file has changed: only what is switched off is
+// looked at.
+func (s *Server) again(ctx context.Context, m *memo, wanted []Mitigation) ([]Outcome, error) {
+	r := &run{Server: s, led: m.led, wanted: wanted, plan: m.plan, changed: map[string]bool{}, late: map[string]error{}}
+	if _, err := r.switchOff(ctx); err != nil {
+		return nil, fmt.Errorf("iis: reconcile: %w", err)
+	}
+	for _, t := range r.plan.targets() {
+		if t.Kind == switchoff.Pool {
+			r.contest(t, true)
+		}
+	}
+	r.restoreUnused(ctx, r.plan.targets())
+	return r.outcomes(), nil
+}
+
+// work does one round.
+func (r *run) work(ctx context.Context) ([]Outcome, error) {
+	r.broken = map[string]error{}
+	err := r.attempt(ctx)
+	for n := 1; err != nil; {
+		// A file that cannot be written fails what has a part in it, and the others go on without it.
+		failure, ok := errors.AsType[*writeError](err)
+		if !ok {
 			break
 		}
-		err = run.attempt(ctx)
+		switch {
+		case !errors.Is(err, errChanged):
+			r.broken[failure.file] = failure.err
+		case n == attempts:
+			r.broken[failure.file] = refusal.Wrap(ConfigurationBusy, failure.err, "%s: gave up after %d attempts", failure.path, attempts)
+		default:
+			if err := r.pause(ctx, firstPause<<(n-1)); err != nil {
+				return nil, fmt.Errorf("iis: reconcile: %w", err)
+			}
+			n++
+		}
+		err = r.attempt(ctx)
 	}
 	if err == nil {
-		return run.outcomes(), nil
+		return r.outcomes(), nil
 	}
 	if ctx.Err() != nil {
 		return nil, fmt.Errorf("iis: reconcile: %w", ctx.Err())
 	}
 	var refused *refusal.Error
 	if errors.As(err, &refused) && refused.Reason != JournalFailed {
-		return run.withoutFile(err)
+		r.hold(ctx)
+		return r.withoutFile(err)
 	}
-	return failAll(wanted, err), fmt.Errorf("iis: reconcile: %w", err)
+	return failAll(r.wanted, err), fmt.Errorf("iis: reconcile: %w", err)
+}
+
+func (s *Server) pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.clock.After(d):
+		return nil
+	}
 }
 
 func failAll(wanted []Mitigation, err error) []Outcome {
@@ -79,6 +154,10 @@ type run struct {
 	removed []Mitigation     // gone from the server by this run
 	changed map[string]bool  // keys of mitigations for which something was changed
 	late    map[string]error // failures of mitigations that stay chosen
+	waiting map[string]error // of mitigations that are for another round
+	broken  map[string]error // why files could not be written, by name
+	wrote   bool             // a file, or something that has to be written was put off
+	set     *fileSet         // of the last attempt
 }
 
 // journalFailed marks an error as one of the journal, after which nothing more must be done.
@@ -89,107 +168,89 @@ func journalFailed(err error) error {
 	return refusal.Wrap(JournalFailed, err, "the change was not begun or not completed")
 }
 
-// attempt does everything once. Its error is errChanged, or one for the whole file, or a JournalFailed.
+// attempt does everything once. Its error is a *writeError, or one that concerns everything, or a JournalFailed.
 func (r *run) attempt(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	c, err := r.readConfig()
+	set, err := r.openFiles(r.led, r.broken)
 	if err != nil {
 		return err
 	}
-	if err := r.settle(r.led, c); err != nil {
+	r.set = set
+	if err := set.settle(); err != nil {
 		return journalFailed(err)
 	}
-	base, exact, err := apphost.Strip(c.data, r.led.edits())
-	if err != nil {
-		return refusal.Wrap(ConfigurationMalformed, err, "%s", c.path)
-	}
-	if !exact {
-		r.log.Info("Configuration of a mitigation was changed by others and is repaired", "path", c.path)
-	}
-	baseConfig, err := apphost.Parse(base)
-	if err != nil {
-		return refusal.Wrap(ConfigurationMalformed, err, "%s", c.path)
-	}
-	if err := r.choose(ctx, baseConfig); err != nil {
+	if err := set.strip(); err != nil {
 		return err
 	}
-	content := r.plan.content()
-	out, edits, err := apphost.Render(base, content)
-	if err != nil {
-		return refusal.Wrap(refusal.Of(err, ConfigurationMalformed), err, "%s", c.path)
-	}
-	if err := checkResult(out, content); err != nil {
+	if err := r.choose(ctx, set); err != nil {
 		return err
 	}
-	r.noteDrift(c, !bytes.Equal(out, c.data))
-	if err := r.commit(c, out, fileState{Edits: edits, Owned: r.plan.owned()}, content); err != nil {
-		if now, readErr := r.readConfig(); !errors.Is(err, errChanged) && readErr == nil && hashOf(now.data) == hashOf(c.data) {
-			// Pools that were stopped for something that did not come about run again.
-			r.restoreUnused(ctx, r.led.currentPools())
+	results, err := r.render(set)
+	if err != nil {
+		return err
+	}
+	write := false
+	for _, res := range results {
+		write = write || res.changes()
+	}
+	if r.repairWaits(set, write) {
+		r.wrote = true
+		r.restoreUnused(ctx, r.plan.targets())
+		return nil
+	}
+	if write {
+		r.noteDrift(set)
+	}
+	if err := r.commit(set, results); err != nil {
+		if r.untouched(results) {
+			// What was switched off for something that did not come about runs again.
+			r.restoreUnused(ctx, r.led.currentTargets())
 		}
 		return err
 	}
-	r.restoreUnused(ctx, r.plan.pools())
+	r.restoreUnused(ctx, r.plan.targets())
 	return journalFailed(r.finish())
 }
 
-// checkResult reads the new bytes as IIS would, before they go anywhere near the server.
-func checkResult(out []byte, content apphost.Wanted) error {
-	c, err := apphost.Parse(out)
-	if err != nil {
-		return refusal.Wrap(ConfigurationMalformed, err, "applicationHost.config: the new content is not readable and was not written")
-	}
-	if f := c.Verify(content); len(f) > 0 {
-		return refusal.New(SectionLocked, "applicationHost.config: rule or pool %q at %q would not take effect (%s), so nothing was written",
-			f[0].Rule, f[0].Place, f[0].Problem)
-	}
-	return nil
-}
-
-// choose decides and stops the pools, until a decision holds: a fresh mitigation whose pool cannot be stopped falls
+// choose decides and switches off, until a decision holds: a fresh mitigation of which something cannot be switched off falls
 // back to its earlier revision. One that is there already stays, and its outcome tells.
-func (r *run) choose(ctx context.Context, base *apphost.Config) error {
-	blocked := map[string]error{}
+func (r *run) choose(ctx context.Context, set *fileSet) error {
+	r.admit()
+	if err := r.beginUnknown(); err != nil {
+		return err
+	}
+	blocked := maps.Clone(r.waiting)
 	r.late = map[string]error{}
 	for {
-		r.plan = decide(r.led, base, r.wanted, blocked)
-		again := false
-		for _, pool := range r.plan.pools() {
-			changed, err := r.stopPool(ctx, r.led, pool)
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err != nil {
-				err = refusal.Wrap(PoolStopFailed, err, "application pool %q", pool)
-			}
-			for _, user := range r.plan.users(pool) {
-				k := key(user.mitigation.ID)
-				switch {
-				case err == nil:
-					r.changed[k] = r.changed[k] || changed
-				case user.fresh:
-					blocked[k], again = err, true
-				default:
-					r.late[k] = err
-				}
-			}
+		if err := set.strip(); err != nil {
+			return err
 		}
-		if !again {
+		r.plan = decide(r.led, set, r.wanted, blocked)
+		if err := r.beginChosen(); err != nil {
+			return err
+		}
+		impossible, err := r.switchOff(ctx)
+		if err != nil {
+			return err
+		}
+		if len(impossible) == 0 {
 			return nil
 		}
+		maps.Copy(blocked, impossible)
 	}
 }
 
 // noteDrift remembers which mitigations this run changes something for.
-func (r *run) noteDrift(c *config, write bool) {
-	if !write {
-		return
-	}
+func (r *run) noteDrift(set *fileSet) {
 	accounted := len(r.removals()) > 0
 	for _, ch := range r.plan.chosen {
-		if ch.altered || len(c.Missing(ch.content)) > 0 {
+		lost := false
+		for name, part := range ch.parts {
+			lost = lost || set.missing(name, part)
+		}
+		if !ch.stuck && (ch.altered || lost) {
 			r.changed[key(ch.mitigation.ID)] = true
 			accounted = true
 		}
@@ -199,7 +260,7 @@ func (r *run) noteDrift(c *config, write bool) {
 	}
 	// Only the order or the surroundings were wrong, which concerns them all.
 	for _, ch := range r.plan.chosen {
-		if len(ch.content.Rules) > 0 {
+		if len(ch.content.Groups) > 0 {
 			r.changed[key(ch.mitigation.ID)] = true
 		}
 	}
@@ -220,113 +281,10 @@ func (r *run) removals() []Mitigation {
 	return out
 }
 
-// commit brings the new bytes to the disk, with the journal in front and behind. It writes nothing that is there already.
-func (r *run) commit(c *config, out []byte, state fileState, content apphost.Wanted) error {
-	if bytes.Equal(out, c.data) {
-		if !r.led.hasFile && len(state.Edits) == 0 {
-			return nil
-		}
-		return journalFailed(r.led.putFile(fileRecord{fileState: state}))
-	}
-	for _, ch := range r.plan.chosen {
-		if ch.fresh {
-			m := ch.mitigation
-			rec := mitigationRecord{Current: r.led.mitigations[key(m.ID)].current(), Next: &m}
-			if err := r.led.putMitigation(rec); err != nil {
-				return journalFailed(err)
-			}
-		}
-	}
-	for _, m := range r.removals() {
-		if err := r.led.putMitigation(mitigationRecord{Current: &m, Removing: true}); err != nil {
-			return journalFailed(err)
-		}
-	}
-	old := r.led.file.fileState
-	old.Edits = r.led.edits()
-	err := r.led.putFile(fileRecord{fileState: state, Writing: true, Old: &old, Before: hashOf(c.data), After: hashOf(out)})
-	if err != nil {
-		return journalFailed(err)
-	}
-	if err := r.swap(c, out, content); err != nil {
-		return err // the record says Writing, and settle finds out what the file has
-	}
-	return journalFailed(r.led.putFile(fileRecord{fileState: state}))
-}
-
-// currentPools lists the pools that the mitigations of the journal want off, as it was before a change under way.
-func (l *ledger) currentPools() []string {
-	var pools []string
-	for _, rec := range l.mitigations {
-		if m := rec.Current; m != nil {
-			for _, a := range m.Actions {
-				if a.Type == ActionAppPool {
-					pools = append(pools, a.Pool)
-				}
-			}
-		}
-	}
-	state := l.file.fileState
-	if l.file.Writing && l.file.Old != nil {
-		state = *l.file.Old
-	}
-	for _, o := range state.Owned {
-		pools = append(pools, o.Content.DisabledPools...)
-	}
-	return pools
-}
-
-// restoreUnused starts the pools of the journal that are not in the list. A pool that does not start fails the
-// mitigations that are being removed and had it off; its record stays, so the next run tries again.
-func (r *run) restoreUnused(ctx context.Context, used []string) {
-	keep := map[string]bool{}
-	for _, name := range used {
-		keep[key(name)] = true
-	}
-	for _, k := range sortedKeys(r.led.pools) {
-		if keep[k] {
-			continue
-		}
-		rec := r.led.pools[k]
-		users := r.poolUsers(rec.Name)
-		err := r.restorePool(ctx, r.led, rec)
-		if err == nil {
-			for _, id := range users {
-				r.changed[key(id)] = true
-			}
-			continue
-		}
-		err = refusal.Wrap(PoolStartFailed, err, "application pool %q: start it by hand", rec.Name)
-		r.log.Error(err, "Could not start application pool again", "pool", rec.Name)
-		for _, id := range users {
-			r.late[key(id)] = err
-		}
-	}
-}
-
-// poolUsers gives the ids of mitigations of the journal that have an action for a pool.
-func (r *run) poolUsers(pool string) []string {
-	var ids []string
-	for _, k := range sortedKeys(r.led.mitigations) {
-		rec := r.led.mitigations[k]
-		for _, m := range []*Mitigation{rec.Current, rec.Next} {
-			if m == nil {
-				continue
-			}
-			for _, a := range m.Actions {
-				if a.Type == ActionAppPool && key(a.Pool) == key(pool) {
-					ids = append(ids, m.ID)
-				}
-			}
-		}
-	}
-	return ids
-}
-
 // finish makes the records of the mitigations say what is on the server now.
 func (r *run) finish() error {
 	for _, ch := range r.plan.chosen {
-		if ch.orphan {
+		if ch.orphan || ch.stuck {
 			continue
 		}
 		k := key(ch.mitigation.ID)
@@ -371,7 +329,7 @@ func (r *run) outcomes() []Outcome {
 		}
 		if err != nil {
 			o = failedFor(m, err)
-			o.Changed = r.changed[k]
+			o.Changed = r.changed[k] && !r.isBroken(err)
 		}
 		out = append(out, o)
 	}
@@ -380,7 +338,7 @@ func (r *run) outcomes() []Outcome {
 		add(m, Applied)
 	}
 	for _, ch := range r.plan.chosen {
-		if ch.orphan {
+		if ch.orphan || ch.stuck && !wanted[key(ch.mitigation.ID)] {
 			add(ch.mitigation, Failed)
 		}
 	}
@@ -394,6 +352,17 @@ func (r *run) outcomes() []Outcome {
 	return out
 }
 
+// isBroken reports whether an error is that a file could not be written: what an attempt began before it found that out
+// did not come about.
+func (r *run) isBroken(err error) bool {
+	for _, broken := range r.broken {
+		if errors.Is(err, broken) {
+			return true
+		}
+	}
+	return false
+}
+
 // withoutFile gives the outcomes when the configuration file cannot be used. What needs it fails with the reason, be it
 // an installation or a removal; mitigations without any content of theirs in the file go on.
 func (r *run) withoutFile(cause error) ([]Outcome, error) {
@@ -402,8 +371,8 @@ func (r *run) withoutFile(cause error) ([]Outcome, error) {
 	for _, m := range r.wanted {
 		k := key(m.ID)
 		wanted[k] = true
-		content, err := m.content()
-		if err == nil && (!content.Empty() || r.led.mitigations[k].needsFile()) {
+		_, err := m.content()
+		if err == nil && (m.acts() || r.led.mitigations[k].acts()) {
 			err = cause
 		}
 		if err != nil {
@@ -422,7 +391,7 @@ func (r *run) withoutFile(cause error) ([]Outcome, error) {
 		if wanted[k] || rec.Current == nil {
 			continue
 		}
-		if rec.needsFile() {
+		if rec.acts() {
 			out = append(out, failedFor(*rec.Current, refusal.Wrap(refusal.Of(cause, ConfigurationWriteFailed), cause, "cannot be removed")))
 			continue
 		}
@@ -436,17 +405,7 @@ func (r *run) withoutFile(cause error) ([]Outcome, error) {
 	return out, nil
 }
 
-// needsFile reports whether a mitigation of the journal has, or may have, something in the configuration file.
-func (r mitigationRecord) needsFile() bool {
-	for _, m := range []*Mitigation{r.Current, r.Next} {
-		if m == nil {
-			continue
-		}
-		for _, a := range m.Actions {
-			if a.Type != ActionDoNothing {
-				return true
-			}
-		}
-	}
-	return false
+// acts reports whether a mitigation of the journal has, or may have, changed anything on the server.
+func (r mitigationRecord) acts() bool {
+	return r.Current != nil && r.Current.acts() || r.Next != nil && r.Next.acts()
 }

@@ -12,6 +12,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"mitigation.dev/ems/agent/iis/refusal"
+	"mitigation.dev/ems/agent/iis/standin"
 	"mitigation.dev/ems/test/iistree"
 )
 
@@ -147,12 +148,8 @@ func TestDriftIsRepaired(t *testing.T) {
 			l.wantState(out["M1"], Applied, "", tc.wantM1)
 			l.wantState(out["M2"], Applied, "", tc.wantM2)
 			l.wantPool(ecpPool, PoolStopped)
-			c, err := l.server.readConfig()
-			if err != nil {
-				t.Fatal(err)
-			}
 			for _, m := range wanted {
-				if !present(&m, c) {
+				if !l.present(m) {
 					t.Errorf("%s is not in the file:\n%s", m.ID, l.read())
 				}
 			}
@@ -183,7 +180,8 @@ func TestOneFailsAlone(t *testing.T) {
 		"a pool that is not there":   {actions: []Action{pool("M1.1", "Nope")}, wantReason: PoolNotFound, wantText: "Nope"},
 		"one of two actions":         {actions: []Action{rewrite("M1.1", "a"), pool("M1.2", "Nope")}, wantReason: PoolNotFound},
 		"content of a later version": {actions: []Action{global}, wantReason: UnsupportedContent, wantText: "globalRules"},
-		"a type of a later version":  {actions: []Action{{ID: "M1.1", Type: "Service"}}, wantReason: UnsupportedContent, wantText: "Service"},
+		"a type of a later version":  {actions: []Action{{ID: "M1.1", Type: "Registry"}}, wantReason: UnsupportedContent, wantText: "Registry"},
+		"no service named":           {actions: []Action{{ID: "M1.1", Type: ActionService}}, wantReason: UnsupportedContent},
 		"no site named":              {actions: []Action{{ID: "M1.1", Type: ActionUrlRewrite, Rewrite: global.Rewrite}}, wantReason: UnsupportedContent},
 		"no pool named":              {actions: []Action{{ID: "M1.1", Type: ActionAppPool}}, wantReason: UnsupportedContent},
 		"a rule of that name by somebody": {prepare: func(l *lab) {
@@ -271,7 +269,7 @@ func TestAPoolThatDoesNotStop(t *testing.T) {
 			other := mitigation("M2", 1, rewrite("M2.1", "c"))
 			l.reconcile(one, other)
 			before := l.read()
-			pools.PoolController = NewFilePools(l.root)
+			pools.PoolController = standin.NewPools(l.root, nil)
 			l.pools = &pools
 			l.open()
 			out := l.reconcile(mitigation("M1", 2, rewrite("M1.1", "b"), pool("M1.2", ecpPool)), other)
@@ -364,7 +362,7 @@ func TestWaitsForAPoolToStop(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t, iistree.Options{})
 			clock := hastyClock{clocktesting.NewFakeClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))}
-			server, err := New(Options{Root: l.root, StateDir: l.state, Clock: clock, Pools: &slowPools{PoolController: l.pools, looks: tc.looks}})
+			server, err := New(Options{Root: l.root, StateDir: l.state, Clock: clock, Pools: &slowPools{PoolController: l.pools, looks: tc.looks}, Services: l.services})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -415,7 +413,7 @@ func TestNamesInLowerCaseAreFound(t *testing.T) {
 	if err := os.WriteFile(path, iistree.Config(iistree.Options{}), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	server, err := New(Options{Root: root, StateDir: t.TempDir(), Pools: NewFilePools(root)})
+	server, err := New(Options{Root: root, StateDir: t.TempDir(), Pools: standin.NewPools(root, nil), Services: standin.NewServices(root, nil)})
 	if err != nil {
 		t.Fatal(err)
 	}

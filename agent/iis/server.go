@@ -1,60 +1,70 @@
 package iis
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/utils/clock"
 
+	"mitigation.dev/ems/agent/iis/control"
+	"mitigation.dev/ems/agent/iis/effective"
+	"mitigation.dev/ems/agent/iis/switchoff"
 	"mitigation.dev/ems/agent/journal"
 	"mitigation.dev/ems/agent/journal/durable"
 )
 
-const (
-	// poolTimeout is how long a pool may take to stop. IIS gives worker processes shutdownTimeLimit, 90 seconds by
-	// default, and then ends them; the rest is for a server under load.
-	poolTimeout = 120 * time.Second
-	// poolInterval is the time between two looks at a pool that is on its way.
-	poolInterval = time.Second
-)
-
-// Options of a server. Root, StateDir and Pools are required.
+// Options of a server. Root, StateDir, Pools and Services are required.
 type Options struct {
 	Root     string // root of the system drive, such as C:\
 	StateDir string // the agent's own folder on the same machine; made when missing
-	Pools    PoolController
+	Pools    control.PoolController
+	Services control.ServiceController
 	Clock    clock.Clock // default: the real one
 	Log      logr.Logger
 
 	// FS is the file system; tests put one there that fails. Default: durable.OS.
 	FS durable.FS
+	// Switches reads those of URL Rewrite in the registry. Default: the real ones on Windows, none elsewhere.
+	Switches func() effective.Registry
 }
 
 // Server is one IIS server. Its methods may be called from several goroutines; one Reconcile runs at a time, on the whole
 // machine.
 type Server struct {
 	root, lockPath string
-	pools          PoolController
+	keeper         *switchoff.Keeper
+	process        string          // name of this process in the journal
+	survived       map[string]bool // contents that this process has looked at and lived
 	clock          clock.Clock
 	log            logr.Logger
 	fs             durable.FS
 	journal        *journal.Store
+	journalDir     string
+	memo           *memo
+	led            *ledger // of ledList
+	ledList        string
+	facts          *Facts
+	factsOf        map[string]stamp
+	factsList      string
+	switches       func() effective.Registry
+	effective      map[effectiveKey]effectiveFile // files as Effective read them last
 	mu             sync.Mutex
 }
 
 // New opens a server and settles what a crash left open, if the configuration can be read. It fails only when the state
 // folder cannot be used; a broken IIS is for Reconcile to report.
 func New(o Options) (*Server, error) {
-	if o.Root == "" || o.StateDir == "" || o.Pools == nil {
-		return nil, errors.New("iis: options: root, state folder and pools are required")
+	if o.Root == "" || o.StateDir == "" || o.Pools == nil || o.Services == nil {
+		return nil, errors.New("iis: options: root, state folder, pools and services are required")
 	}
-	s := &Server{root: o.Root, pools: o.Pools, clock: o.Clock, log: o.Log, fs: o.FS, lockPath: filepath.Join(o.StateDir, "lock")}
+	s := &Server{root: o.Root, clock: o.Clock, log: o.Log, fs: o.FS, lockPath: filepath.Join(o.StateDir, "lock"),
+		process: newProcess(), survived: map[string]bool{}, switches: o.Switches}
+	if s.switches == nil {
+		s.switches = readSwitches
+	}
 	if s.clock == nil {
 		s.clock = clock.RealClock{}
 	}
@@ -64,8 +74,10 @@ func New(o Options) (*Server, error) {
 	if s.log.GetSink() == nil {
 		s.log = logr.Discard()
 	}
+	s.keeper = switchoff.New(switchoff.Options{Pools: o.Pools, Services: o.Services, Clock: s.clock, Log: s.log})
 	var err error
-	if s.journal, err = journal.Open(filepath.Join(o.StateDir, "journal"), s.fs); err != nil {
+	s.journalDir = filepath.Join(o.StateDir, "journal")
+	if s.journal, err = journal.Open(s.journalDir, s.fs); err != nil {
 		return nil, fmt.Errorf("iis: %w", err)
 	}
 	unlock, err := durable.Lock(s.lockPath)
@@ -77,15 +89,21 @@ func New(o Options) (*Server, error) {
 	}
 	defer unlock()
 	led, err := s.loadLedger()
+	if err == nil {
+		err = led.countCrashes(s.process)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("iis: %w", err)
 	}
-	c, err := s.readConfig()
+	if !led.interrupted() {
+		return s, nil // without reading files that may be large
+	}
+	set, err := s.openFiles(led, nil)
 	if err != nil {
 		s.log.Info("Configuration cannot be read, open changes are settled later", "problem", err.Error())
 		return s, nil
 	}
-	if err := s.settle(led, c); err != nil {
+	if err := set.settle(); err != nil {
 		return nil, fmt.Errorf("iis: %w", err)
 	}
 	return s, nil
@@ -95,7 +113,7 @@ func New(o Options) (*Server, error) {
 func (s *Server) Applied() ([]Mitigation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	led, err := s.loadLedger()
+	led, err := s.ledger()
 	if err != nil {
 		return nil, fmt.Errorf("iis: %w", err)
 	}
@@ -111,7 +129,18 @@ func (s *Server) Applied() ([]Mitigation, error) {
 
 // Facts describes the server. Its errors have the reasons of the configuration file.
 func (s *Server) Facts() (Facts, error) {
-	c, err := s.readConfig()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list, old, err := folderList(s.journalDir)
+	if err != nil {
+		return Facts{}, fmt.Errorf("iis: facts: %w", err)
+	}
+	if s.facts != nil && s.factsList == list && unchangedSince(s.factsOf) {
+		return *s.facts, nil
+	}
+	s.facts = nil
+	seen := map[string]stamp{}
+	c, err := s.readConfig(seen)
 	if err != nil {
 		return Facts{}, fmt.Errorf("iis: facts: %w", err)
 	}
@@ -119,7 +148,7 @@ func (s *Server) Facts() (Facts, error) {
 	for _, p := range c.Pools() {
 		f.Pools = append(f.Pools, p.Name)
 	}
-	for _, kind := range []string{kindMitigation, kindFile, kindPool} {
+	for _, kind := range []string{kindMitigation, kindFile, string(switchoff.Pool), string(switchoff.Service)} {
 		names, err := s.journal.Damaged(kind)
 		if err != nil {
 			return Facts{}, fmt.Errorf("iis: facts: %w", err)
@@ -128,65 +157,13 @@ func (s *Server) Facts() (Facts, error) {
 			f.Damaged = append(f.Damaged, kind+" "+n)
 		}
 	}
+	for _, stamp := range seen {
+		old = old && stamp.old()
+	}
+	if old {
+		s.facts, s.factsOf, s.factsList = &f, seen, list
+	}
 	return f, nil
-}
-
-// settledState gives the state of a pool, after waiting while it is between two states.
-func (s *Server) settledState(ctx context.Context, pool string) (PoolState, error) {
-	deadline := s.clock.Now().Add(poolTimeout)
-	for {
-		state, err := s.pools.State(ctx, pool)
-		if err != nil || state == PoolStarted || state == PoolStopped {
-			return state, err
-		}
-		if state == PoolUnknown {
-			return state, ErrPoolsUnavailable
-		}
-		if !s.clock.Now().Before(deadline) {
-			return state, fmt.Errorf("still %s after %s", strings.ToLower(string(state)), poolTimeout)
-		}
-		select {
-		case <-ctx.Done():
-			return state, ctx.Err()
-		case <-s.clock.After(poolInterval):
-		}
-	}
-}
-
-// stopPool makes sure that a pool is stopped, having put its state before us into the journal.
-func (s *Server) stopPool(ctx context.Context, led *ledger, pool string) (changed bool, err error) {
-	state, err := s.settledState(ctx, pool)
-	if err != nil {
-		return false, err
-	}
-	if _, known := led.pools[key(pool)]; !known {
-		if err := led.putPool(poolRecord{Name: pool, Prior: state}); err != nil {
-			return false, err
-		}
-	}
-	if state == PoolStopped {
-		return false, nil
-	}
-	if err := s.pools.Stop(ctx, pool); err != nil && !errors.Is(err, ErrPoolNotRunning) {
-		return false, err
-	}
-	state, err = s.settledState(ctx, pool)
-	if err == nil && state != PoolStopped {
-		err = fmt.Errorf("is %s again right after it was stopped: another program restarts it", strings.ToLower(string(state)))
-	}
-	return true, err
-}
-
-// restorePool starts a pool that was running before us and forgets it.
-func (s *Server) restorePool(ctx context.Context, led *ledger, rec poolRecord) error {
-	if rec.Prior == PoolStarted {
-		err := s.pools.Start(ctx, rec.Name)
-		// A pool that somebody deleted or started in the meantime needs nothing from us.
-		if err != nil && !errors.Is(err, ErrPoolRunning) && !errors.Is(err, ErrPoolNotFound) {
-			return err
-		}
-	}
-	return led.deletePool(rec.Name)
 }
 
 // lock takes the lock of the state folder.

@@ -9,8 +9,12 @@ import (
 const (
 	ActionUrlRewrite = "UrlRewrite" //nolint:revive // the spelling of the document format
 	ActionAppPool    = "AppPool"
+	ActionService    = "Service"
 	ActionDoNothing  = "DoNothing"
 )
+
+// ScopeServer is the scope of an action for the whole server.
+const ScopeServer = "Server"
 
 // Action is one step of a mitigation.
 type Action struct {
@@ -18,8 +22,13 @@ type Action struct {
 	Type string `json:"type"`
 	// Site of a UrlRewrite action: the name of a site, or of a site and a path below it.
 	Site string `json:"site,omitempty"`
+	// Scope says that a UrlRewrite action is for the whole server and names no site. It is a word of its own, so that a
+	// name that got lost does not widen what a rule is for.
+	Scope string `json:"scope,omitempty"`
 	// Pool that an AppPool action stops and keeps from starting.
 	Pool string `json:"pool,omitempty"`
+	// Service that a Service action disables and stops, by its name and not the one that Windows displays.
+	Service string `json:"service,omitempty"`
 	// Rewrite is the <rewrite> element of a UrlRewrite action as it stands in the document.
 	Rewrite []byte `json:"rewrite,omitempty"`
 }
@@ -30,6 +39,8 @@ type Mitigation struct {
 	Revision int64    `json:"revision"`
 	Digest   string   `json:"digest"` // of the document it came with; only compared
 	Actions  []Action `json:"actions"`
+	// Placement of rules, one of the constants; "" is PlaceApplicationHost.
+	Placement string `json:"placement,omitempty"`
 }
 
 // State is what became of a mitigation.
@@ -62,6 +73,7 @@ const (
 	RewriteModuleMissing     = refusal.RewriteModuleMissing
 	RewriteSectionMissing    = refusal.RewriteSectionMissing
 	SectionLocked            = refusal.SectionLocked
+	WebConfigUnavailable     = refusal.WebConfigUnavailable
 	NameCollision            = refusal.NameCollision
 	UnsupportedContent       = refusal.UnsupportedContent
 	ConfigurationMalformed   = refusal.ConfigurationMalformed
@@ -72,6 +84,11 @@ const (
 	ConfigurationWriteFailed = refusal.ConfigurationWriteFailed
 	PoolStopFailed           = refusal.PoolStopFailed
 	PoolStartFailed          = refusal.PoolStartFailed
+	ServiceNotFound          = refusal.ServiceNotFound
+	ServiceStopFailed        = refusal.ServiceStopFailed
+	ServiceStartFailed       = refusal.ServiceStartFailed
+	StateContested           = refusal.StateContested
+	CrashLoop                = refusal.CrashLoop
 	JournalCorrupt           = refusal.JournalCorrupt
 	JournalFailed            = refusal.JournalFailed
 )
@@ -87,7 +104,7 @@ type Facts struct {
 	Damaged []string
 }
 
-// content turns a mitigation into what has to stand in the file.
+// content turns a mitigation into what has to stand in configuration files, wherever these are.
 func (m Mitigation) content() (apphost.Wanted, error) {
 	var w apphost.Wanted
 	for _, a := range m.Actions {
@@ -98,15 +115,19 @@ func (m Mitigation) content() (apphost.Wanted, error) {
 				return w, refusal.New(UnsupportedContent, "action %q: no application pool is named", a.ID)
 			}
 			w.DisabledPools = append(w.DisabledPools, a.Pool)
-		case ActionUrlRewrite:
-			if a.ID == "" || a.Site == "" {
-				return w, refusal.New(UnsupportedContent, "action %q: no id, or no site is named", a.ID)
+		case ActionService:
+			if a.Service == "" {
+				return w, refusal.New(UnsupportedContent, "action %q: no service is named", a.ID)
 			}
-			rules, err := apphost.ReadRules(a.Rewrite, "EMS "+a.ID)
+		case ActionUrlRewrite:
+			if a.ID == "" || (a.Site == "") != (a.Scope == ScopeServer) {
+				return w, refusal.New(UnsupportedContent, "action %q: no id, or no site is named, or one beside the scope of the server", a.ID)
+			}
+			content, err := apphost.ReadContent(a.Rewrite, a.Site, "EMS "+a.ID)
 			if err != nil {
 				return w, refusal.Wrap(UnsupportedContent, err, "action %q", a.ID)
 			}
-			w.Rules = append(w.Rules, apphost.RuleGroup{Site: a.Site, Rules: rules})
+			w = w.Append(content)
 		default:
 			return w, refusal.New(UnsupportedContent, "action %q: type %q: not known to this agent", a.ID, a.Type)
 		}

@@ -148,14 +148,14 @@ func (s *Store) setAside(from, to string) error {
 
 // list gives the file names of a kind in order.
 func (s *Store) list(kind, suffix string) ([]string, error) {
-	entries, err := os.ReadDir(s.dir)
+	names, err := s.names()
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
 	var files []string
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), kind+"-") && strings.HasSuffix(e.Name(), suffix) {
-			files = append(files, e.Name())
+	for _, name := range names {
+		if strings.HasPrefix(name, kind+"-") && strings.HasSuffix(name, suffix) {
+			files = append(files, name)
 		}
 	}
 	if len(files) > MaxRecords {
@@ -163,6 +163,18 @@ func (s *Store) list(kind, suffix string) ([]string, error) {
 	}
 	sort.Strings(files)
 	return files, nil
+}
+
+func (s *Store) names() ([]string, error) {
+	if fs, ok := s.fs.(durable.Lister); ok {
+		return fs.Names(s.dir)
+	}
+	entries, err := os.ReadDir(s.dir)
+	names := make([]string, 0, len(entries))
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, err
 }
 
 func (s *Store) file(kind, name, suffix string) string {

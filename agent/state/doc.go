@@ -14,5 +14,7 @@
 // set aside by the journal; [Memory.Damaged] names it. For a plan that means waiting for the cluster, for a feed that
 // means trusting the next document without comparison, which only somebody with full rights on the server can bring about.
 //
+// Claim keeps two agents from working with one state folder.
+//
 // What is in place on the server is not kept here but in the journal of package iis.
 package state

@@ -136,7 +136,7 @@ type ServerCounts struct {
 	// +required
 	Total *int32 `json:"total,omitempty"`
 
-	// applied is the number of servers that have the mitigation in place.
+	// applied is the number of servers that have the mitigation in place, without those on which it is ineffective.
 	// +kubebuilder:validation:Minimum=0
 	// +required
 	Applied *int32 `json:"applied,omitempty"`
@@ -150,6 +150,11 @@ type ServerCounts struct {
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	Failed *int32 `json:"failed,omitempty"`
+
+	// ineffective is the number of servers that have the mitigation in place, but whose IIS does not run all of it.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	Ineffective *int32 `json:"ineffective,omitempty"`
 
 	// blocked is the number of servers on which the mitigation is blocked and removed.
 	// +kubebuilder:validation:Minimum=0

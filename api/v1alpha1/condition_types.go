@@ -162,9 +162,11 @@ const (
 	RollingOutReason = "RollingOut"
 	// ServersFailedReason says that servers cannot do what the plan wants; they say why.
 	ServersFailedReason = "ServersFailed"
+	// ServersIneffectiveReason says that servers have the mitigation in place, but that their IIS does not run all of it.
+	ServersIneffectiveReason = "ServersIneffective"
 )
 
-// Reasons of the Ready condition of a PoolMitigationConfig, besides RollingOut and ServersFailed.
+// Reasons of the Ready condition of a PoolMitigationConfig, besides RollingOut, ServersFailed and ServersIneffective.
 const (
 	// InSyncReason says that every server of the pool is as the plan wants it.
 	InSyncReason = "InSync"
@@ -188,6 +190,8 @@ const (
 	PlanMissingReason = "PlanMissing"
 	// MitigationsFailedReason says that at least one mitigation could not be applied or removed.
 	MitigationsFailedReason = "MitigationsFailed"
+	// MitigationsIneffectiveReason says that at least one mitigation is in place, but that IIS does not run all of it.
+	MitigationsIneffectiveReason = "MitigationsIneffective"
 )
 
 // Labels and annotations.

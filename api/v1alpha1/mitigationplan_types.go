@@ -144,6 +144,10 @@ type MitigationPlanSpec struct {
 	// +required
 	Mode Mode `json:"mode,omitempty"`
 
+	// placement says which file the rules of a site or path go to. Defaults to ApplicationHost.
+	// +optional
+	Placement Placement `json:"placement,omitempty"`
+
 	// mitigations says what the servers shall do about each mitigation. A mitigation that is not listed is left
 	// as it is: only an explicit Remove takes protection away.
 	// +kubebuilder:validation:MaxItems=2048

@@ -36,6 +36,15 @@ const (
 // +kubebuilder:validation:Enum=ApplicationHost;WebConfig
 type Placement string
 
+// The files that rules can go to.
+const (
+	// PlacementApplicationHost puts rules into <location> elements of applicationHost.config, where sites cannot lock
+	// them out and no deployment of a site overwrites them. It is what absence means.
+	PlacementApplicationHost Placement = "ApplicationHost"
+	// PlacementWebConfig puts them into the web.config of the site or path.
+	PlacementWebConfig Placement = "WebConfig"
+)
+
 // HTTPCheck is a request to the local server that has to be answered well.
 type HTTPCheck struct {
 	// name of the check.
@@ -162,8 +171,9 @@ type PoolMitigationConfigSpec struct {
 	// +optional
 	Approved []Exception `json:"approved,omitempty"`
 
-	// placement says which file rules go to. Defaults to ApplicationHost.
-	// Accepted without effect in this version: rules go to applicationHost.config.
+	// placement says which file the rules of a site or path go to: ApplicationHost for a <location> element of
+	// applicationHost.config, WebConfig for the site's own web.config. Rules for the whole server and allowed server
+	// variables are in applicationHost.config in any case. A change moves what is in place. Defaults to ApplicationHost.
 	// +optional
 	Placement Placement `json:"placement,omitempty"`
 
@@ -216,6 +226,15 @@ type PoolMitigationStatus struct {
 	// +listType=set
 	// +optional
 	Failing []string `json:"failing,omitempty"`
+
+	// ineffective names servers that have the mitigation in place, but whose IIS does not run all of it, at most 20 of them,
+	// in order.
+	// +kubebuilder:validation:MaxItems=20
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	// +listType=set
+	// +optional
+	Ineffective []string `json:"ineffective,omitempty"`
 }
 
 // PoolSummary puts a pool in a few words for tables.

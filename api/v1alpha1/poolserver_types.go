@@ -27,6 +27,21 @@ const (
 	StateFailed MitigationState = "Failed"
 )
 
+// Effectiveness tells whether IIS runs what a mitigation put into its configuration.
+//
+// +kubebuilder:validation:Enum=True;False;Unknown
+type Effectiveness string
+
+// Whether IIS runs a mitigation.
+const (
+	// EffectiveTrue means that IIS runs all of it for every known URL of its target.
+	EffectiveTrue Effectiveness = "True"
+	// EffectiveFalse means that IIS does not, at least for some of them.
+	EffectiveFalse Effectiveness = "False"
+	// EffectiveUnknown means that this cannot be told from the configuration.
+	EffectiveUnknown Effectiveness = "Unknown"
+)
+
 // PoolServerSpec says which pool a server belongs to.
 type PoolServerSpec struct {
 	// poolName is the PoolMitigationConfig, in the same namespace, that the server belongs to.
@@ -102,6 +117,19 @@ type ServerMitigation struct {
 	// +optional
 	Message string `json:"message,omitempty"`
 
+	// effective tells whether IIS runs the rules that are in place; reason and message say why not. Absent when no rules are.
+	// +optional
+	Effective Effectiveness `json:"effective,omitempty"`
+
+	// lookAlikes are rules of others that do the same as one of the mitigation, with the file that they stand in. They are
+	// left alone.
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	// +listType=atomic
+	// +optional
+	LookAlikes []string `json:"lookAlikes,omitempty"`
+
 	// revision that is in place, if any is.
 	// +kubebuilder:validation:Minimum=1
 	// +optional
@@ -135,7 +163,7 @@ type ObservedFeed struct {
 
 // ServerSummary puts a server in a few words for tables.
 type ServerSummary struct {
-	// applied lists the mitigations in place.
+	// applied lists the mitigations in place, without those that are ineffective.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
@@ -146,6 +174,12 @@ type ServerSummary struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Failed string `json:"failed,omitempty"`
+
+	// ineffective lists the mitigations in place that IIS does not run.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Ineffective string `json:"ineffective,omitempty"`
 
 	// blocked lists the mitigations that are blocked and not in place.
 	// +kubebuilder:validation:MinLength=1
@@ -205,6 +239,7 @@ type PoolServerStatus struct {
 // +kubebuilder:printcolumn:name="Applied",type=string,JSONPath=`.status.summary.applied`
 // +kubebuilder:printcolumn:name="Blocked",type=string,JSONPath=`.status.summary.blocked`
 // +kubebuilder:printcolumn:name="Failed",type=string,JSONPath=`.status.summary.failed`
+// +kubebuilder:printcolumn:name="Ineffective",type=string,JSONPath=`.status.summary.ineffective`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Build",type=string,JSONPath=`.status.facts.build`

@@ -1,4 +1,5 @@
-// Command ems-agent runs on every server of a pool and makes IIS match the pool's MitigationPlan.
+// Command ems-agent runs on every server of a pool and makes IIS match the pool's MitigationPlan. "ems-agent local" does
+// the same for a single server from a signed document, without a cluster.
 package main
 
 import (
@@ -31,6 +32,9 @@ func main() {
 }
 
 func run(arguments []string, stdout, stderr io.Writer) int {
+	if len(arguments) > 0 && arguments[0] == "local" {
+		return runLocal(arguments[1:], stdout, stderr)
+	}
 	flags := flag.NewFlagSet("ems-agent", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	var options agent.Options
@@ -50,7 +54,7 @@ func run(arguments []string, stdout, stderr io.Writer) int {
 		err = errors.Join(fmt.Errorf("argument %q: not expected", flags.Arg(0)), err)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "ems-agent: usage:\n%v\nSee ems-agent -help.\n", err)
+		fmt.Fprintf(stderr, "ems-agent: usage:\n%v\nSee ems-agent -help, and ems-agent local for a server without a cluster.\n", err)
 		return exitUsage
 	}
 	options.Log, err = newLogger()

@@ -16,12 +16,6 @@ const maxShownValue = 16384
 
 // mitigations turns the Configs of a document into Mitigations.
 func mitigations(feed *emsv1.MitigationFeed, d *document, bundleName string) []*emsv1.Mitigation {
-	supersededBy := map[string]string{}
-	for _, config := range d.Configs {
-		for _, id := range config.Supersedes {
-			supersededBy[strings.ToLower(id)] = config.ID
-		}
-	}
 	out := make([]*emsv1.Mitigation, 0, len(d.Configs))
 	for i := range d.Configs {
 		config := &d.Configs[i]
@@ -35,7 +29,7 @@ func mitigations(feed *emsv1.MitigationFeed, d *document, bundleName string) []*
 		m.Spec.FeedName, m.Spec.BundleName = feed.Name, bundleName
 		m.Spec.DocumentDigest, m.Spec.Sequence = d.digest, d.Sequence
 		m.Spec.Lifecycle = emsv1.LifecycleActive
-		if successor, ok := supersededBy[m.Name]; ok && !strings.EqualFold(successor, config.ID) {
+		if successor := d.Successor(config.ID); successor != "" {
 			m.Spec.Lifecycle, m.Spec.SupersededBy = emsv1.LifecycleSuperseded, emsv1.MitigationID(successor)
 		}
 		out = append(out, m)

@@ -25,6 +25,8 @@ type mitigationTotals struct {
 	unplanned int32
 	// failing names pools with failed servers.
 	failing []string
+	// unprotected names pools with servers on which the mitigation is ineffective.
+	unprotected []string
 }
 
 func totals(m *emsv1.Mitigation, pools []emsv1.PoolMitigationConfig) mitigationTotals {
@@ -45,7 +47,7 @@ func totals(m *emsv1.Mitigation, pools []emsv1.PoolMitigationConfig) mitigationT
 			t.blockedPools++
 		}
 		t.merge(s.Servers)
-		applied := ptr.Deref(s.Servers.Applied, 0)
+		applied := ptr.Deref(s.Servers.Applied, 0) + ptr.Deref(s.Servers.Ineffective, 0)
 		switch s.Desired {
 		case emsv1.DesiredApply:
 			t.wanted += ptr.Deref(s.Servers.Total, 0) - ptr.Deref(s.Servers.NotApplicable, 0) - ptr.Deref(s.Servers.Other, 0)
@@ -57,8 +59,12 @@ func totals(m *emsv1.Mitigation, pools []emsv1.PoolMitigationConfig) mitigationT
 		if ptr.Deref(s.Servers.Failed, 0) > 0 {
 			t.failing = append(t.failing, pool.Namespace+"/"+pool.Name)
 		}
+		if ptr.Deref(s.Servers.Ineffective, 0) > 0 {
+			t.unprotected = append(t.unprotected, pool.Namespace+"/"+pool.Name)
+		}
 	}
 	slices.Sort(t.failing)
+	slices.Sort(t.unprotected)
 	return t
 }
 
@@ -85,6 +91,10 @@ func (t mitigationTotals) outcome(pools int) conditions.Outcome {
 	case t.failed > 0:
 		return conditions.Stalled(emsv1.ServersFailedReason,
 			fmt.Sprintf("%d servers failed in %s; see `kubectl get poolservers -A -o wide` for what to do", t.failed, strings.Join(firstFew(t.failing), ", ")))
+	case t.ineffective > 0:
+		return conditions.Stalled(emsv1.ServersIneffectiveReason,
+			fmt.Sprintf("%d servers in %s have it in place, but their IIS does not run it; see `kubectl get poolservers -A -o wide` for what to do",
+				t.ineffective, strings.Join(firstFew(t.unprotected), ", ")))
 	case t.unplanned > 0:
 		return conditions.Working(emsv1.RollingOutReason, fmt.Sprintf("%d pools have not planned the current revision yet", t.unplanned))
 	case t.leaving > 0:

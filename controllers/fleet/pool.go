@@ -82,8 +82,11 @@ func poolOutcome(v poolView, status emsv1.PoolMitigationConfigStatus, inSync int
 	if len(v.servers) == 0 {
 		return conditions.Done(emsv1.NoServersReason, "the pool has no servers; create a PoolServer for each")
 	}
-	var failed []string
+	var failed, ineffective []string
 	for _, m := range status.Mitigations {
+		if n := ptr.Deref(m.Servers.Ineffective, 0); n > 0 {
+			ineffective = append(ineffective, fmt.Sprintf("%s on %d (%s)", m.ID, n, strings.Join(firstFew(m.Ineffective), ", ")))
+		}
 		if n := ptr.Deref(m.Servers.Failed, 0); n > 0 {
 			failed = append(failed, fmt.Sprintf("%s on %d (%s)", m.ID, n, strings.Join(firstFew(m.Failing), ", ")))
 		}
@@ -91,6 +94,10 @@ func poolOutcome(v poolView, status emsv1.PoolMitigationConfigStatus, inSync int
 	if len(failed) > 0 {
 		return conditions.Stalled(emsv1.ServersFailedReason,
 			"failed: "+strings.Join(failed, "; ")+"; see `kubectl get poolservers -o wide` for what to do")
+	}
+	if len(ineffective) > 0 {
+		return conditions.Stalled(emsv1.ServersIneffectiveReason,
+			"in place, but IIS does not run it: "+strings.Join(ineffective, "; ")+"; see `kubectl get poolservers -o wide` for what to do")
 	}
 	if inSync < len(v.servers) {
 		return conditions.Working(emsv1.RollingOutReason, fmt.Sprintf("%d of %d servers are in sync with the plan", inSync, len(v.servers)))
@@ -135,38 +142,51 @@ func mitigationInPool(planned *emsv1.PlannedMitigation, servers []emsv1.PoolServ
 	}
 	var c counts
 	for i := range servers {
-		state, reason := serverState(&servers[i], planned.ID)
-		c.add(planned.Desired, state, reason)
-		if state == emsv1.StateFailed {
+		m := serverState(&servers[i], planned.ID)
+		c.add(planned.Desired, m)
+		switch {
+		case m.State == emsv1.StateFailed:
 			out.Failing = append(out.Failing, servers[i].Name)
+		case ineffective(m):
+			out.Ineffective = append(out.Ineffective, servers[i].Name)
 		}
 	}
-	slices.Sort(out.Failing)
-	if len(out.Failing) > maxFailing {
-		out.Failing = out.Failing[:maxFailing]
+	for _, names := range []*[]string{&out.Failing, &out.Ineffective} {
+		slices.Sort(*names)
+		*names = (*names)[:min(len(*names), maxFailing)]
 	}
 	out.Servers = c.status()
 	return out
 }
 
-func serverState(server *emsv1.PoolServer, id emsv1.MitigationID) (emsv1.MitigationState, policy.Reason) {
+// serverState gives what a server says of a mitigation, the zero value when it has not spoken of it.
+func serverState(server *emsv1.PoolServer, id emsv1.MitigationID) emsv1.ServerMitigation {
 	for i := range server.Status.Mitigations {
 		if m := &server.Status.Mitigations[i]; m.ID == id {
-			return m.State, policy.Reason(m.Reason)
+			return *m
 		}
 	}
-	return "", ""
+	return emsv1.ServerMitigation{}
+}
+
+// ineffective reports whether a mitigation is in place without protecting the server.
+func ineffective(m emsv1.ServerMitigation) bool {
+	return m.State == emsv1.StateApplied && m.Effective == emsv1.EffectiveFalse
 }
 
 // counts are ServerCounts while they are being summed up.
 type counts struct {
-	total, applied, pending, failed, blocked, notApplicable, other int32
+	total, applied, pending, failed, ineffective, blocked, notApplicable, other int32
 }
 
-func (c *counts) add(desired emsv1.DesiredState, state emsv1.MitigationState, reason policy.Reason) {
+func (c *counts) add(desired emsv1.DesiredState, m emsv1.ServerMitigation) {
 	c.total++
-	switch state {
+	switch m.State {
 	case emsv1.StateApplied:
+		if ineffective(m) {
+			c.ineffective++
+			return
+		}
 		c.applied++
 	case emsv1.StateFailed:
 		c.failed++
@@ -176,7 +196,7 @@ func (c *counts) add(desired emsv1.DesiredState, state emsv1.MitigationState, re
 		switch {
 		case desired == emsv1.DesiredApply:
 			c.pending++
-		case reason.Blocked():
+		case policy.Reason(m.Reason).Blocked():
 			c.blocked++
 		default:
 			c.other++
@@ -195,6 +215,7 @@ func (c *counts) merge(s emsv1.ServerCounts) {
 	c.applied += ptr.Deref(s.Applied, 0)
 	c.pending += ptr.Deref(s.Pending, 0)
 	c.failed += ptr.Deref(s.Failed, 0)
+	c.ineffective += ptr.Deref(s.Ineffective, 0)
 	c.blocked += ptr.Deref(s.Blocked, 0)
 	c.notApplicable += ptr.Deref(s.NotApplicable, 0)
 	c.other += ptr.Deref(s.Other, 0)
@@ -203,14 +224,14 @@ func (c *counts) merge(s emsv1.ServerCounts) {
 func (c *counts) status() emsv1.ServerCounts {
 	return emsv1.ServerCounts{
 		Total: new(c.total), Applied: new(c.applied), Pending: new(c.pending), Failed: new(c.failed),
-		Blocked: new(c.blocked), NotApplicable: new(c.notApplicable), Other: new(c.other),
+		Ineffective: new(c.ineffective), Blocked: new(c.blocked), NotApplicable: new(c.notApplicable), Other: new(c.other),
 	}
 }
 
 func poolSummary(mitigations []emsv1.PoolMitigationStatus, inSync, servers int) emsv1.PoolSummary {
 	var applied, blocked, failed []string
 	for _, m := range mitigations {
-		if ptr.Deref(m.Servers.Applied, 0) > 0 {
+		if ptr.Deref(m.Servers.Applied, 0)+ptr.Deref(m.Servers.Ineffective, 0) > 0 {
 			applied = append(applied, string(m.ID))
 		}
 		if policy.Reason(m.Reason).Blocked() {

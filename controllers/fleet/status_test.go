@@ -34,6 +34,12 @@ func state(id emsv1.MitigationID, s emsv1.MitigationState, reason string) emsv1.
 	return emsv1.ServerMitigation{ID: id, State: s, Reason: reason}
 }
 
+// without makes a mitigation in place one that IIS does not run.
+func without(m emsv1.ServerMitigation) emsv1.ServerMitigation {
+	m.Effective = emsv1.EffectiveFalse
+	return m
+}
+
 func plan(entries ...emsv1.PlannedMitigation) *emsv1.MitigationPlan {
 	return &emsv1.MitigationPlan{
 		ObjectMeta: metav1.ObjectMeta{Generation: 3},
@@ -114,6 +120,20 @@ func TestPoolStatus(t *testing.T) {
 			wantReady:   "Ready=False ServersFailed, Stalled=True ServersFailed",
 			wantSummary: emsv1.PoolSummary{InSync: "1/2", Applied: "M1", Failed: "M1"},
 		},
+		"one server has it in place without effect": {
+			view: poolView{plan: plan(apply), servers: []emsv1.PoolServer{
+				server("fe01", true, state("M1", emsv1.StateApplied, "Enabled")),
+				server("fe02", false, without(state("M1", emsv1.StateApplied, "Cleared")))}},
+			wantReady:   "Ready=False ServersIneffective, Stalled=True ServersIneffective",
+			wantSummary: emsv1.PoolSummary{InSync: "1/2", Applied: "M1"},
+		},
+		"a failure is told before a lack of effect": {
+			view: poolView{plan: plan(apply), servers: []emsv1.PoolServer{
+				server("fe01", false, state("M1", emsv1.StateFailed, "SiteNotFound")),
+				server("fe02", false, without(state("M1", emsv1.StateApplied, "Cleared")))}},
+			wantReady:   "Ready=False ServersFailed, Stalled=True ServersFailed",
+			wantSummary: emsv1.PoolSummary{InSync: "0/2", Applied: "M1", Failed: "M1"},
+		},
 		"blocked and removed everywhere": {
 			view: poolView{plan: plan(blocked), servers: []emsv1.PoolServer{
 				server("fe01", true, state("M1", emsv1.StateRemoved, "BlockedByPool"))}},
@@ -177,19 +197,29 @@ func TestMitigationInPoolCountsEveryServerOnce(t *testing.T) {
 		server("fe06", true, state("M1", emsv1.StatePending, "AwaitingStage")),
 		server("fe07", true, state("M1", emsv1.StateRemoved, "BlockedByPool")),
 		server("fe08", true, state("M2", emsv1.StateApplied, "Enabled")),
+		server("fe10", false, without(state("M1", emsv1.StateApplied, "Cleared"))),
+		server("fe09", false, without(state("M1", emsv1.StateApplied, "RuleDisabled"))),
+		// What is no longer in place has no effect either, which is no news.
+		server("fe11", false, without(state("M1", emsv1.StateFailed, "SiteNotFound"))),
 	}
+	unknown := state("M1", emsv1.StateApplied, "MayBeShadowed")
+	unknown.Effective = emsv1.EffectiveUnknown
+	servers = append(servers, server("fe12", true, unknown))
 	entry := planned("M1", emsv1.DesiredApply, "Enabled")
 	got := mitigationInPool(&entry, servers)
 	want := emsv1.ServerCounts{
-		Total: ptr.To[int32](8), Applied: ptr.To[int32](1), Failed: ptr.To[int32](1), NotApplicable: ptr.To[int32](1),
+		Total: ptr.To[int32](12), Applied: ptr.To[int32](2), Failed: ptr.To[int32](2), Ineffective: ptr.To[int32](2), NotApplicable: ptr.To[int32](1),
 		// Removed, although the plan wants it by now, and silence both mean that the server is still on its way.
 		Pending: ptr.To[int32](3), Blocked: ptr.To[int32](0), Other: ptr.To[int32](2),
 	}
 	if diff := cmp.Diff(want, got.Servers); diff != "" {
 		t.Errorf("counts differ (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"fe02"}, got.Failing); diff != "" {
+	if diff := cmp.Diff([]string{"fe02", "fe11"}, got.Failing); diff != "" {
 		t.Errorf("failing servers differ (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"fe09", "fe10"}, got.Ineffective); diff != "" {
+		t.Errorf("ineffective servers differ (-want +got):\n%s", diff)
 	}
 }
 
@@ -240,6 +270,14 @@ func TestMitigationStatus(t *testing.T) {
 		"failed on one server": {
 			pools:     []emsv1.PoolMitigationConfig{inPool(emsv1.DesiredApply, "Enabled", 2, counts{total: 3, applied: 2, failed: 1})},
 			wantReady: "Ready=False ServersFailed, Stalled=True ServersFailed", wantApplied: "2/3",
+		},
+		"without effect on one server": {
+			pools:     []emsv1.PoolMitigationConfig{inPool(emsv1.DesiredApply, "Enabled", 2, counts{total: 3, applied: 2, ineffective: 1})},
+			wantReady: "Ready=False ServersIneffective, Stalled=True ServersIneffective", wantApplied: "2/3",
+		},
+		"held where it is, without effect": {
+			pools:     []emsv1.PoolMitigationConfig{inPool(emsv1.DesiredHold, "MitigationsDisabled", 2, counts{total: 3, applied: 1, ineffective: 1, other: 1})},
+			wantReady: "Ready=False ServersIneffective, Stalled=True ServersIneffective", wantApplied: "1/2",
 		},
 		"blocked, and still on one server": {
 			pools:     []emsv1.PoolMitigationConfig{inPool(emsv1.DesiredRemove, "BlockedByPool", 2, counts{total: 3, applied: 1, blocked: 2})},

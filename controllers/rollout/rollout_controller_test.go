@@ -124,7 +124,7 @@ var _ = Describe("The rollout controller", func() {
 			},
 		}
 		create(ctx, broken)
-		update(ctx, pool, func() { pool.Spec.Mode = emsv1.ModeAudit })
+		update(ctx, pool, func() { pool.Spec.Mode, pool.Spec.Placement = emsv1.ModeAudit, emsv1.PlacementWebConfig })
 		Consistently(func(g Gomega) {
 			plan := &emsv1.MitigationPlan{}
 			g.Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(pool), plan)).To(Succeed())
@@ -139,6 +139,7 @@ var _ = Describe("The rollout controller", func() {
 			plan := &emsv1.MitigationPlan{}
 			g.Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(pool), plan)).To(Succeed())
 			g.Expect(plan.Spec.Mode).To(Equal(emsv1.ModeAudit))
+			g.Expect(plan.Spec.Placement).To(Equal(emsv1.PlacementWebConfig))
 		}).Should(Succeed())
 	})
 

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"mitigation.dev/ems/agent/iis"
+	"mitigation.dev/ems/agent/iis/control"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/rewrite"
 	"mitigation.dev/ems/test/harness"
@@ -153,7 +153,7 @@ func (s *story) documentArrives(ctx context.Context) error {
 	}
 	s.checkRequest(ctx, harness.ExploitRequest, rewrite.Aborted, "the exploit request is aborted")
 	s.checkRequest(ctx, harness.HarmlessRequest, rewrite.Passed, "an ordinary request still passes")
-	s.checkPool(ctx, iis.PoolStopped)
+	s.checkPool(ctx, control.PoolStopped)
 	return nil
 }
 
@@ -212,7 +212,7 @@ func (s *story) block(ctx context.Context) error {
 		return err
 	}
 	s.check(true, "every server reports M1 as removed")
-	s.checkPool(ctx, iis.PoolStopped)
+	s.checkPool(ctx, control.PoolStopped)
 	if err := s.waitReady(ctx, "poolmitigationconfig/"+pool.Name, pool.Namespace); err != nil {
 		return err
 	}
@@ -267,7 +267,7 @@ func (s *story) withdraw(ctx context.Context) error {
 	if err := s.show(ctx, "get", "mitigations"); err != nil {
 		return err
 	}
-	s.checkPool(ctx, iis.PoolStarted)
+	s.checkPool(ctx, control.PoolStarted)
 	s.checkFiles(s.start, "every file of every server is byte for byte what it was in the beginning")
 	return nil
 }
@@ -340,7 +340,7 @@ func (s *story) checkStatus(ctx context.Context, target string, want int) {
 	s.check(all, "over HTTP: GET %s (%s)", target, strings.Join(list, ", "))
 }
 
-func (s *story) checkPool(ctx context.Context, want iis.PoolState) {
+func (s *story) checkPool(ctx context.Context, want control.PoolState) {
 	var list []string
 	all := true
 	for _, server := range s.servers {
@@ -350,7 +350,7 @@ func (s *story) checkPool(ctx context.Context, want iis.PoolState) {
 	}
 	s.check(all, "application pool %s is %s (%s)", harness.ECPPool, want, strings.Join(list, ", "))
 	status := http.StatusOK
-	if want == iis.PoolStopped {
+	if want == control.PoolStopped {
 		status = http.StatusServiceUnavailable
 	}
 	s.checkStatus(ctx, harness.ECPPath+"/", status)

@@ -2,6 +2,8 @@ package ocs
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"mitigation.dev/ems/internal/build"
@@ -50,6 +52,17 @@ type Document struct {
 	Configs []Config
 	// Refused holds one entry for every other Config, in document order.
 	Refused []Refusal
+}
+
+// Successor returns the id of the Config that supersedes the given one, empty if none does. Case does not matter.
+func (d *Document) Successor(id string) string {
+	for i := range slices.Backward(d.Configs) {
+		c := &d.Configs[i]
+		if !strings.EqualFold(c.ID, id) && slices.ContainsFunc(c.Supersedes, func(s string) bool { return strings.EqualFold(s, id) }) {
+			return c.ID
+		}
+	}
+	return ""
 }
 
 // Refusal says why a Config was not taken.

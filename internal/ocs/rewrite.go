@@ -22,14 +22,14 @@ func checkRewrite(node *xmltree.Node, scope Scope) error {
 			return errors.New("rewrite: globalRules need scope Server")
 		}
 		entries += len(section.Children)
-		preConditions := preConditionNames(section)
+		preConditions, customTags := namesIn(section, "preConditions"), namesIn(section, "customTags")
 		for i, entry := range section.Children {
 			where := fmt.Sprintf("rewrite/%s/%s[%d]", section.Name, entry.Name, i+1)
 			var err error
 			switch entry.Name {
 			case "rule":
 				rules++
-				err = checkRule(entry, section.Name == "outboundRules", preConditions)
+				err = checkRule(entry, section.Name == "outboundRules", preConditions, customTags)
 			case "preConditions":
 				err = checkPreConditions(entry)
 			}
@@ -48,10 +48,10 @@ func checkRewrite(node *xmltree.Node, scope Scope) error {
 	return nil
 }
 
-// preConditionNames returns the lower-case names that rules of the section may refer to.
-func preConditionNames(section *xmltree.Node) map[string]bool {
+// namesIn returns the lower-case names in a list of the section, to which its rules may refer.
+func namesIn(section *xmltree.Node, name string) map[string]bool {
 	names := map[string]bool{}
-	if list := section.Child("preConditions"); list != nil {
+	if list := section.Child(name); list != nil {
 		for _, p := range list.Children {
 			name, _ := p.Attr("name")
 			names[strings.ToLower(name)] = true
@@ -72,7 +72,7 @@ func checkPreConditions(list *xmltree.Node) error {
 	return nil
 }
 
-func checkRule(rule *xmltree.Node, outbound bool, preConditions map[string]bool) error {
+func checkRule(rule *xmltree.Node, outbound bool, preConditions, customTags map[string]bool) error {
 	syntax := syntaxOf(rule)
 	match := rule.Child("match")
 	if match == nil {
@@ -84,6 +84,9 @@ func checkRule(rule *xmltree.Node, outbound bool, preConditions map[string]bool)
 		pattern, _ = match.Attr("pattern")
 		if reference, ok := rule.Attr("preCondition"); ok && reference != "" && !preConditions[strings.ToLower(reference)] {
 			return fmt.Errorf("preCondition %q is not in this Value", shown(reference))
+		}
+		if reference, ok := match.Attr("customTags"); ok && reference != "" && !customTags[strings.ToLower(reference)] {
+			return fmt.Errorf("match: customTags %q is not in this Value", shown(reference))
 		}
 	}
 	if err := rewrite.CheckPattern(syntax, pattern); err != nil {

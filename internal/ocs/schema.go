@@ -120,6 +120,14 @@ func outboundRules() *element {
 		attributes: map[string]attribute{"rewriteBeforeCache": boolean("false")},
 		many:       []string{"rule"},
 		children: map[string]*element{
+			"customTags": {many: []string{"tags"}, children: map[string]*element{"tags": {
+				key: []string{"name"}, attributes: map[string]attribute{"name": {required: true, check: name}},
+				many: []string{"tag"},
+				children: map[string]*element{"tag": {
+					key:        []string{"name", "attribute"},
+					attributes: map[string]attribute{"name": {required: true, check: name}, "attribute": {required: true, check: name}},
+				}},
+			}}},
 			"preConditions": {many: []string{"preCondition"}, children: map[string]*element{"preCondition": {
 				key: []string{"name"},
 				attributes: map[string]attribute{
@@ -134,7 +142,7 @@ func outboundRules() *element {
 				attributes: ruleAttributes(map[string]attribute{"preCondition": {check: anyText}}),
 				children: map[string]*element{
 					"match": {attributes: map[string]attribute{
-						"filterByTags": {check: tags}, "serverVariable": {check: anyText}, "pattern": {required: true, check: anyText},
+						"filterByTags": {check: tags}, "customTags": {check: anyText}, "serverVariable": {check: anyText}, "pattern": {required: true, check: anyText},
 						"occurrences": {check: occurrences}, "ignoreCase": boolean("true"), "negate": boolean("false"),
 					}},
 					"conditions": conditions(true, "Pattern"),
@@ -290,10 +298,9 @@ func occurrences(value string) error {
 	return nil
 }
 
-// tags checks the flags of filterByTags. CustomTags is missing because it needs a section
-// that mitigations do not have.
+// tags checks the flags of filterByTags.
 func tags(value string) error {
-	known := []string{"None", "A", "Area", "Base", "Form", "Frame", "Head", "IFrame", "Img", "Input", "Link", "Script"}
+	known := []string{"None", "A", "Area", "Base", "Form", "Frame", "Head", "IFrame", "Img", "Input", "Link", "Script", "CustomTags"}
 	for flag := range strings.SplitSeq(value, ",") {
 		if !slices.ContainsFunc(known, func(k string) bool { return strings.EqualFold(k, strings.TrimSpace(flag)) }) {
 			return fmt.Errorf("%q is none of %s", shown(flag), strings.Join(known, ", "))

@@ -200,6 +200,11 @@ func TestEveryReasonOfAServerIsExplained(t *testing.T) {
 	for _, c := range stringConstants(t, "agent", "iis", "refusal") {
 		reasons = append(reasons, c.value)
 	}
+	for _, c := range stringConstants(t, "agent", "iis", "effective") {
+		if c.typeName == "" && c.name == c.value {
+			reasons = append(reasons, c.value)
+		}
+	}
 	for _, c := range stringConstants(t, "agent", "enforce") {
 		if strings.HasPrefix(c.name, "Reason") {
 			reasons = append(reasons, c.value)
@@ -210,8 +215,8 @@ func TestEveryReasonOfAServerIsExplained(t *testing.T) {
 			reasons = append(reasons, reason)
 		}
 	}
-	if len(reasons) < 25 {
-		t.Fatalf("only %d reasons were found in agent/iis/refusal, agent/enforce and internal/replay", len(reasons))
+	if len(reasons) < 45 {
+		t.Fatalf("only %d reasons were found in agent/iis, agent/enforce and internal/replay", len(reasons))
 	}
 	text := page(t, "poolserver.md")
 	for _, reason := range reasons {

@@ -9,7 +9,7 @@ import (
 	. "github.com/onsi/gomega"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"mitigation.dev/ems/agent/iis"
+	"mitigation.dev/ems/agent/iis/control"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/rewrite"
 	"mitigation.dev/ems/test/harness"
@@ -30,7 +30,8 @@ var _ = Describe("A pool of three servers", Ordered, func() {
 		Expect(pool.outcomes(harness.ExploitRequest)(Default)).To(aborts)
 		Expect(pool.outcomes(harness.HarmlessRequest)(Default)).To(passes)
 		for _, s := range pool.servers {
-			Expect(s.PoolState(ctx, harness.ECPPool)).To(Equal(iis.PoolStopped))
+			Expect(s.PoolState(ctx, harness.ECPPool)).To(Equal(control.PoolStopped))
+			Expect(s.Service(ctx, harness.HealthManager)).To(Equal(control.Service{StartType: control.StartDisabled, State: control.ServiceStopped}))
 			Eventually(eventsAbout(ctx, pool.Namespace, s.Name)).WithContext(ctx).Should(ContainElements(
 				"MitigationApplied: Revision 1 of ECP1 is in place", "MitigationApplied: Revision 1 of M1 is in place", "MitigationApplied: Revision 1 of PING1 is in place"))
 		}
@@ -122,7 +123,8 @@ var _ = Describe("A pool of three servers", Ordered, func() {
 		pool.waitFor(ctx, emsv1.StateRemoved, "M1", "ECP1")
 		Expect(pool.differences(Default)).To(BeEmpty())
 		for _, s := range pool.servers {
-			Expect(s.PoolState(ctx, harness.ECPPool)).To(Equal(iis.PoolStarted))
+			Expect(s.PoolState(ctx, harness.ECPPool)).To(Equal(control.PoolStarted))
+			Expect(s.Service(ctx, harness.HealthManager)).To(Equal(control.Service{StartType: control.StartAutomatic, State: control.ServiceRunning}))
 		}
 		waitReady(ctx, "mitigations", "--all")
 		Eventually(func() []map[string]string { return table(kubectl(ctx, "get", "mitigation", "m1")) }).WithContext(ctx).Should(ConsistOf(And(

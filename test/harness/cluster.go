@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/yaml"
 
+	"mitigation.dev/ems/agent/iis/standin"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/test/iistree"
 )
@@ -92,6 +93,9 @@ func (e *Environment) AddServer(ctx context.Context, pool Pool, name string, opt
 	}
 	if err := iistree.Write(s.Root, options.Tree); err != nil {
 		return nil, err
+	}
+	if err := standin.NewServices(s.Root, nil).Set(services()); err != nil {
+		return nil, fmt.Errorf("server %s: %w", name, err)
 	}
 	if err := s.serve(); err != nil {
 		return nil, err

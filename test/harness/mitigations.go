@@ -1,6 +1,8 @@
 package harness
 
 import (
+	"mitigation.dev/ems/agent/iis/control"
+	"mitigation.dev/ems/agent/iis/standin"
 	"mitigation.dev/ems/internal/build"
 	"mitigation.dev/ems/internal/ocs"
 )
@@ -11,7 +13,19 @@ const (
 	ECPPool = "MSExchangeECPAppPool"
 	// ECPPath is the application that ECPPool serves.
 	ECPPath = "/ecp"
+	// HealthManager is the service that starts pools again when it finds them stopped.
+	HealthManager = "MSExchangeHM"
 )
+
+// services are those of a server.
+func services() []standin.ServiceEntry {
+	return []standin.ServiceEntry{
+		{Name: "MSExchangeADTopology", StartType: control.StartAutomatic, State: control.ServiceRunning},
+		{Name: HealthManager, StartType: control.StartAutomatic, State: control.ServiceRunning, DependsOn: []string{"MSExchangeADTopology"}},
+		{Name: "MSExchangeHMRecovery", StartType: control.StartAutomatic, State: control.ServiceRunning, DependsOn: []string{"MSExchangeADTopology"}},
+		{Name: "MSExchangeUM", StartType: control.StartDelayed, State: control.ServiceRunning, DependsOn: []string{"MSExchangeADTopology"}},
+	}
+}
 
 // Requests that M1 speaks of.
 const (

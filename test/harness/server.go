@@ -10,9 +10,10 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"mitigation.dev/ems/agent/iis"
 	"mitigation.dev/ems/agent/iis/apphost"
+	"mitigation.dev/ems/agent/iis/control"
 	"mitigation.dev/ems/agent/iis/lossless"
+	"mitigation.dev/ems/agent/iis/standin"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/rewrite"
 	"mitigation.dev/ems/internal/trust"
@@ -110,8 +111,13 @@ func (s *Server) RuleNames() ([]string, error) {
 }
 
 // PoolState is whether an application pool of the server runs.
-func (s *Server) PoolState(ctx context.Context, pool string) (iis.PoolState, error) {
-	return iis.NewFilePools(s.Root).State(ctx, pool)
+func (s *Server) PoolState(ctx context.Context, pool string) (control.PoolState, error) {
+	return standin.NewPools(s.Root, nil).State(ctx, pool)
+}
+
+// Service is how a service of the server stands.
+func (s *Server) Service(ctx context.Context, service string) (control.Service, error) {
+	return standin.NewServices(s.Root, nil).Query(ctx, service)
 }
 
 // WriteConfig replaces applicationHost.config, as an administrator or a tool would. It is done in one step, so that whoever

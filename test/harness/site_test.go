@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"mitigation.dev/ems/agent/iis"
+	"mitigation.dev/ems/agent/iis/standin"
 	"mitigation.dev/ems/internal/rewrite"
 	"mitigation.dev/ems/internal/simulate"
 	"mitigation.dev/ems/test/iistree"
@@ -49,7 +49,7 @@ func TestTheSiteFollowsItsFiles(t *testing.T) {
 	}
 	expect(ExploitRequest, Dropped)
 	expect(HarmlessRequest, http.StatusOK)
-	if err := iis.NewFilePools(s.Root).Stop(t.Context(), ECPPool); err != nil {
+	if err := standin.NewPools(s.Root, nil).Stop(t.Context(), ECPPool); err != nil {
 		t.Fatal(err)
 	}
 	expect(ECPPath+"/", http.StatusServiceUnavailable)

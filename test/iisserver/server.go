@@ -14,7 +14,8 @@ import (
 	"sync"
 	"time"
 
-	"mitigation.dev/ems/agent/iis"
+	"mitigation.dev/ems/agent/iis/control"
+	"mitigation.dev/ems/agent/iis/standin"
 	"mitigation.dev/ems/internal/rewrite"
 )
 
@@ -26,7 +27,7 @@ type Server struct {
 	Now func() time.Time
 
 	root, site string
-	pools      *iis.FilePools
+	pools      *standin.Pools
 
 	mu     sync.Mutex
 	files  sources
@@ -37,7 +38,7 @@ type Server struct {
 
 // New returns the server of a site. root stands for the drive that IIS is installed on.
 func New(root, site string) *Server {
-	return &Server{root: root, site: site, pools: iis.NewFilePools(root)}
+	return &Server{root: root, site: site, pools: standin.NewPools(root, nil)}
 }
 
 // configuration reads the files again if they have changed.
@@ -64,7 +65,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		unavailable(w)
 		return
 	}
-	if state, err := s.pools.State(r.Context(), app.pool); err != nil || state != iis.PoolStarted {
+	if state, err := s.pools.State(r.Context(), app.pool); err != nil || state != control.PoolStarted {
 		unavailable(w)
 		return
 	}

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"mitigation.dev/ems/agent/iis"
+	"mitigation.dev/ems/agent/iis/standin"
 	"mitigation.dev/ems/internal/rewrite"
 	"mitigation.dev/ems/internal/rewrite/accesslog"
 	"mitigation.dev/ems/test/iistree"
@@ -150,7 +150,7 @@ func TestChangesCountFromTheNextRequestOn(t *testing.T) {
 	}
 	expect("/forbidden", 403)
 
-	pools := iis.NewFilePools(s.root)
+	pools := standin.NewPools(s.root, nil)
 	expect("/ecp/x", 404)
 	if err := pools.Stop(t.Context(), "MSExchangeECPAppPool"); err != nil {
 		t.Fatal(err)

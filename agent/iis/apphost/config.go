@@ -2,6 +2,7 @@ package apphost
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"mitigation.dev/ems/agent/iis/lossless"
@@ -10,14 +11,10 @@ import (
 // Config is a parsed configuration file of a server.
 type Config struct {
 	doc *lossless.Document
-}
-
-// Site is one site of the server.
-type Site struct {
-	Name         string
-	ID           string
-	Bindings     []string // protocol and binding information, such as "http *:80:"
-	PhysicalPath string   // of the root virtual directory, environment variables unresolved
+	// source is the section that a file named by configSource holds, "" for a whole configuration.
+	source string
+	// origin is what Strip took something out of. Rendering that into it again needs no other reading of the same bytes.
+	origin *Config
 }
 
 // Pool is one application pool of the server.
@@ -42,45 +39,46 @@ func newConfig(doc *lossless.Document) (*Config, error) {
 	return &Config{doc: doc}, nil
 }
 
-// Sites lists the sites in the order of the file.
-func (c *Config) Sites() []Site {
-	var sites []Site
-	for _, list := range c.all("system.applicationHost", "sites") {
-		for _, e := range list.Children {
-			if e.Name == "site" {
-				sites = append(sites, readSite(e))
-			}
-		}
+// ParseSource reads a file that a configSource attribute names. Its root is the section itself.
+func ParseSource(data []byte, section string) (*Config, error) {
+	doc, err := lossless.Parse(data)
+	if err != nil {
+		return nil, err
 	}
-	return sites
+	if doc.Root.Name != section {
+		return nil, fmt.Errorf("file: root element %q where section %q is expected", doc.Root.Name, section)
+	}
+	return &Config{doc: doc, source: section}, nil
 }
 
-func readSite(e *lossless.Element) Site {
-	s := Site{Name: e.Value("name"), ID: e.Value("id")}
-	for _, child := range e.Children {
-		switch {
-		case child.Name == "bindings":
-			for _, b := range child.Children {
-				if b.Name == "binding" {
-					s.Bindings = append(s.Bindings, b.Value("protocol")+" "+b.Value("bindingInformation"))
-				}
-			}
-		case child.Name == "application" && child.Value("path") == "/":
-			for _, v := range child.Children {
-				if v.Name == "virtualDirectory" && v.Value("path") == "/" {
-					s.PhysicalPath = v.Value("physicalPath")
-				}
-			}
-		}
+// again reads the bytes that an edit of c gave.
+func (c *Config) again(data []byte) (*Config, error) {
+	if c.source != "" {
+		return ParseSource(data, c.source)
 	}
-	return s
+	return Parse(data)
 }
+
+// Data gives the bytes of the file, which must not be changed.
+func (c *Config) Data() []byte { return c.doc.Data }
+
+// CrossCheck has the second reader go over the file, unless Parse or Render did already. Only the result of Strip needs that, and
+// only when it is going to be written as it is.
+func (c *Config) CrossCheck() error {
+	if c.origin == nil {
+		return nil
+	}
+	return c.doc.CrossCheck()
+}
+
+// Document gives the elements of the file, which must not be changed.
+func (c *Config) Document() *lossless.Document { return c.doc }
 
 // Pools lists the application pools in the order of the file.
 func (c *Config) Pools() []Pool {
 	var pools []Pool
 	for _, e := range c.poolElements() {
-		pools = append(pools, Pool{Name: e.Value("name"), AutoStart: e.Value("autoStart")})
+		pools = append(pools, Pool{Name: strings.Clone(e.Value("name")), AutoStart: strings.Clone(e.Value("autoStart"))})
 	}
 	return pools
 }
@@ -108,13 +106,14 @@ func (c *Config) pool(name string) *lossless.Element {
 
 // RewriteSectionDeclared reports whether configSections declare the section system.webServer/rewrite/rules. Content of
 // a section that is not declared makes every request of its scope fail with 500.19.
-func (c *Config) RewriteSectionDeclared() bool { return c.rulesSection() != nil }
+func (c *Config) RewriteSectionDeclared() bool { return c.declaration(Rules) != nil }
 
-func (c *Config) rulesSection() *lossless.Element {
+// declaration gives the element of configSections that declares a section, or nil.
+func (c *Config) declaration(s Section) *lossless.Element {
 	for _, sections := range c.all("configSections") {
 		for _, web := range named(sections, "sectionGroup", "system.webServer") {
 			for _, rewrite := range named(web, "sectionGroup", "rewrite") {
-				if found := named(rewrite, "section", "rules"); len(found) > 0 {
+				if found := named(rewrite, "section", s.declared()); len(found) > 0 {
 					return found[0]
 				}
 			}
@@ -157,17 +156,6 @@ func (c *Config) RewriteModuleRunsAt(path string) bool {
 	return on
 }
 
-// HasSite reports whether the first part of a path names a site.
-func (c *Config) HasSite(path string) bool {
-	name, _, _ := strings.Cut(cleanPath(path), "/")
-	for _, s := range c.Sites() {
-		if strings.EqualFold(s.Name, name) {
-			return true
-		}
-	}
-	return false
-}
-
 // locations gives every live <location> of the file; the samples in comments are no elements.
 func (c *Config) locations() []*lossless.Element { return children(c.doc.Root, "location") }
 
@@ -175,13 +163,15 @@ func (c *Config) locations() []*lossless.Element { return children(c.doc.Root, "
 func (c *Config) levelsDownTo(path string) []*lossless.Element {
 	path = cleanPath(path)
 	levels := []*lossless.Element{c.doc.Root}
-	for depth := range strings.Count(path, "/") + 2 {
-		for _, l := range c.locations() {
-			if p := locationPath(l); pathDepth(p) == depth && covers(p, path) {
-				levels = append(levels, l)
-			}
+	if c.source != "" {
+		return levels
+	}
+	for _, l := range c.locations() {
+		if covers(locationPath(l), path) {
+			levels = append(levels, l)
 		}
 	}
+	slices.SortStableFunc(levels[1:], func(a, b *lossless.Element) int { return pathDepth(locationPath(a)) - pathDepth(locationPath(b)) })
 	return levels
 }
 
@@ -213,17 +203,6 @@ func named(e *lossless.Element, element, name string) []*lossless.Element {
 	for _, c := range children(e, element) {
 		if strings.EqualFold(c.Value("name"), name) {
 			out = append(out, c)
-		}
-	}
-	return out
-}
-
-// rulesSections gives the <rules> elements of one level, the root or a location.
-func rulesSections(level *lossless.Element) []*lossless.Element {
-	var out []*lossless.Element
-	for _, web := range children(level, "system.webServer") {
-		for _, rewrite := range children(web, "rewrite") {
-			out = append(out, children(rewrite, "rules")...)
 		}
 	}
 	return out

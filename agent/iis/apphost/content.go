@@ -1,6 +1,8 @@
 package apphost
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"mitigation.dev/ems/agent/iis/lossless"
@@ -10,183 +12,168 @@ import (
 // MaxContentBytes of one <rewrite> element: the whole signed document has at most 1 MiB.
 const MaxContentBytes = 1 << 20
 
-// Rule is one inbound rule, complete with its final name.
-type Rule struct {
-	Name string `json:"name"`
-	XML  []byte `json:"xml"` // the <rule> element; comments and white space between its parts do not matter
-}
-
-// ReadRules takes the rules out of a <rewrite> element as a document carries it and gives them their installed names,
-// prefix followed by a blank and the name in the document. Everything but inbound rules is refused with
-// UnsupportedContent, and so is whatever rewrite_schema.xml of URL Rewrite 2.0 does not know: IIS would answer every
-// request of the site with 500.19.
-func ReadRules(rewrite []byte, prefix string) ([]Rule, error) {
+// ReadContent takes the elements out of a <rewrite> element as a document carries it, for the level of a path, and gives
+// rules, preconditions and custom tags their installed names: prefix followed by a blank and the name in the document.
+// References to preconditions and custom tags follow. Rewrite maps and server variables keep their names: a map is named
+// inside of templates, {map:key}, where no name with a blank is known to work, and a server variable is its name.
+//
+// <clear>, <remove> and whatever rewrite_schema.xml of URL Rewrite 2.0 does not know are refused with UnsupportedContent:
+// IIS would answer every request of the site with 500.19. So are attributes of the sections themselves, which would change
+// what other people's rules do.
+func ReadContent(rewrite []byte, path, prefix string) (Wanted, error) {
+	var w Wanted
 	if len(rewrite) > MaxContentBytes {
-		return nil, refusal.New(refusal.UnsupportedContent, "rewrite: %d bytes: more than the limit of %d", len(rewrite), MaxContentBytes)
+		return w, unsupported("rewrite: %d bytes: more than the limit of %d", len(rewrite), MaxContentBytes)
 	}
 	doc, err := lossless.Parse(rewrite)
 	if err != nil {
-		return nil, refusal.Wrap(refusal.UnsupportedContent, err, "rewrite: not readable")
+		return w, refusal.Wrap(refusal.UnsupportedContent, err, "rewrite: not readable")
 	}
 	if doc.Root.Name != "rewrite" {
-		return nil, refusal.New(refusal.UnsupportedContent, "rewrite: element %q where <rewrite> is expected", doc.Root.Name)
+		return w, unsupported("rewrite: element %q where <rewrite> is expected", doc.Root.Name)
 	}
-	if len(doc.Root.Attrs) > 0 {
-		return nil, refusal.New(refusal.UnsupportedContent, "rewrite: attribute %q: not supported", doc.Root.Attrs[0].Name)
+	if err := rewriteSchema.check(doc, doc.Root, "rewrite"); err != nil {
+		return w, err
 	}
-	var rules []Rule
+	items := map[Section][]Item{}
 	for _, section := range doc.Root.Children {
-		if section.Name != "rules" {
-			return nil, refusal.New(refusal.UnsupportedContent, "rewrite: <%s>: only inbound <rules> can be installed by this agent", section.Name)
+		if section.Name == string(GlobalRules) && cleanPath(path) != "" {
+			return w, unsupported("rewrite: <globalRules> at %q: they only exist for the whole server", path)
 		}
-		if len(section.Attrs) > 0 {
-			return nil, refusal.New(refusal.UnsupportedContent, "rules: attribute %q: not supported", section.Attrs[0].Name)
+		if err := readSection(doc, section, Section(section.Name), prefix, items); err != nil {
+			return w, err
 		}
-		for _, e := range section.Children {
-			if err := checkElement(doc, e, "rules"); err != nil {
-				return nil, err
+	}
+	for _, known := range sections {
+		if len(items[known.name]) > 0 {
+			w.Groups = append(w.Groups, Group{Path: path, Section: known.name, Items: items[known.name]})
+		}
+	}
+	if len(w.Groups) == 0 {
+		return w, unsupported("rewrite: no rule in it")
+	}
+	return w, nil
+}
+
+func unsupported(format string, args ...any) error {
+	return refusal.New(refusal.UnsupportedContent, format, args...)
+}
+
+// readSection puts the elements of a section and of the collections in it to the others.
+func readSection(doc *lossless.Document, e *lossless.Element, s Section, prefix string, items map[Section][]Item) error {
+	rename := renames{prefix: prefix, attrs: []string{"name"}}
+	switch s {
+	case OutboundRules:
+		for _, list := range e.Children {
+			if inner := s + Section("/"+list.Name); inner.element() != "" {
+				if err := readSection(doc, list, inner, prefix, items); err != nil {
+					return err
+				}
 			}
-			rules = append(rules, rename(doc, e, prefix+" "+e.Value("name")))
 		}
+		rename.attrs = []string{"name", "preCondition", "customTags"}
+	case RewriteMaps, ServerVariables:
+		rename.attrs = nil
+	default:
 	}
-	if len(rules) == 0 {
-		return nil, refusal.New(refusal.UnsupportedContent, "rewrite: no rule in it")
-	}
-	return rules, nil
-}
-
-func rename(doc *lossless.Document, e *lossless.Element, name string) Rule {
-	a := e.Attr("name")
-	xml := append([]byte(nil), doc.Data[e.Start:a.Start]...)
-	xml = append(xml, `name="`+lossless.EscapeAttr(name)+`"`...)
-	return Rule{Name: name, XML: append(xml, doc.Data[a.End:e.End]...)}
-}
-
-// element is what the schema allows for one element: its attributes with a check of the value each, and its children.
-type element struct {
-	attrs    map[string]func(string) bool
-	required []string
-	children []string
-	single   bool // at most once in its parent
-}
-
-// inboundSchema is the part of rewrite_schema.xml 2.0 for inbound rules, without serverVariables: these need an entry
-// in allowedServerVariables, else every request that the rule matches ends in an error.
-var inboundSchema = map[string]element{
-	"rule": {
-		attrs: map[string]func(string) bool{"name": isTrimmed, "enabled": isBool, "stopProcessing": isBool,
-			"patternSyntax": oneOf("ECMAScript", "Wildcard", "ExactMatch")},
-		required: []string{"name"}, children: []string{"match", "conditions", "action"},
-	},
-	"match": {attrs: map[string]func(string) bool{"url": notEmpty, "ignoreCase": isBool, "negate": isBool}, single: true},
-	"conditions": {attrs: map[string]func(string) bool{"logicalGrouping": oneOf("MatchAll", "MatchAny"), "trackAllCaptures": isBool},
-		children: []string{"add"}, single: true},
-	"add": {attrs: map[string]func(string) bool{"input": anything, "pattern": anything, "ignoreCase": isBool, "negate": isBool,
-		"matchType": oneOf("Pattern", "IsFile", "IsDirectory")}},
-	"action": {attrs: map[string]func(string) bool{"type": oneOf("None", "Rewrite", "Redirect", "CustomResponse", "AbortRequest"),
-		"url": isTrimmed, "appendQueryString": isBool, "logRewrittenUrl": isBool,
-		"redirectType": oneOf("Permanent", "Found", "SeeOther", "Temporary"),
-		"statusCode":   statusCode, "subStatusCode": number(0, 999), "statusReason": anything, "statusDescription": anything}, single: true},
-}
-
-func checkElement(doc *lossless.Document, e *lossless.Element, parent string) error {
-	where := "<" + e.Name + "> in <" + parent + ">"
-	known, ok := inboundSchema[e.Name]
-	if !ok || (parent == "rules" && e.Name != "rule") {
-		return refusal.New(refusal.UnsupportedContent, "rewrite: %s: not supported", where)
-	}
-	for _, a := range e.Attrs {
-		valid, ok := known.attrs[a.Name]
-		if !ok {
-			return refusal.New(refusal.UnsupportedContent, "rewrite: %s: attribute %q: not in the schema of inbound rules", where, a.Name)
+	for _, child := range e.Children {
+		if child.Name != s.element() {
+			continue
 		}
-		if !valid(a.Value) {
-			return refusal.New(refusal.UnsupportedContent, "rewrite: %s: attribute %q: value %q is not valid", where, a.Name, a.Value)
+		for _, r := range []struct {
+			attr   string
+			target Section
+		}{{"preCondition", PreConditions}, {"customTags", CustomTags}} {
+			if name, used := reference(child, r.attr); used && s == OutboundRules && !hasItem(items[r.target], prefix+" "+name) {
+				return unsupported("rewrite: rule %q: %s %q: not in this action, and those of others are not used", child.Value("name"), r.attr, name)
+			}
 		}
-	}
-	for _, name := range known.required {
-		if e.Attr(name) == nil {
-			return refusal.New(refusal.UnsupportedContent, "rewrite: %s: attribute %q is missing", where, name)
-		}
-	}
-	if hasText(doc, e) {
-		return refusal.New(refusal.UnsupportedContent, "rewrite: %s: text in it", where)
-	}
-	seen := map[string]bool{}
-	for _, c := range e.Children {
-		allowed := false
-		for _, name := range known.children {
-			allowed = allowed || name == c.Name
-		}
-		if !allowed || (inboundSchema[c.Name].single && seen[c.Name]) {
-			return refusal.New(refusal.UnsupportedContent, "rewrite: <%s> in <%s>: not supported or more than one", c.Name, e.Name)
-		}
-		seen[c.Name] = true
-		if err := checkElement(doc, c, e.Name); err != nil {
+		item, err := rename.item(doc, child)
+		if err != nil {
 			return err
 		}
+		items[s] = append(items[s], item)
 	}
 	return nil
 }
 
-// hasText finds anything but white space and comments between the children. Comments are left out of the installed
-// rule: they configure nothing, and a publisher's text has no place in the server's file.
-func hasText(doc *lossless.Document, e *lossless.Element) bool {
-	if e.Bare {
-		return false
-	}
-	at := e.StartEnd
-	gaps := ""
-	for _, c := range e.Children {
-		gaps += string(doc.Data[at:c.Start])
-		at = c.End
-	}
-	gaps += string(doc.Data[at:e.EndStart])
-	for {
-		before, rest, found := strings.Cut(gaps, "<!--")
-		if strings.TrimSpace(before) != "" {
-			return true
+// reference finds the attribute on a rule or on its match.
+func reference(e *lossless.Element, attr string) (string, bool) {
+	for _, from := range append([]*lossless.Element{e}, children(e, "match")...) {
+		if a := from.Attr(attr); a != nil && a.Value != "" {
+			return a.Value, true
 		}
-		if !found {
-			return false
-		}
-		_, gaps, _ = strings.Cut(rest, "-->")
 	}
+	return "", false
 }
 
-func anything(string) bool   { return true }
-func notEmpty(s string) bool { return strings.TrimSpace(s) != "" }
+func hasItem(items []Item, name string) bool {
+	return slices.ContainsFunc(items, func(i Item) bool { return strings.EqualFold(i.Name, name) })
+}
 
-// isTrimmed is the schema's requireTrimmedString.
-func isTrimmed(s string) bool { return s != "" && strings.TrimSpace(s) == s }
+// renames says which attributes of an element, and of its <match>, get a prefix.
+type renames struct {
+	prefix string
+	attrs  []string
+}
 
-func isBool(s string) bool { return strings.EqualFold(s, "true") || strings.EqualFold(s, "false") }
+func (r renames) item(doc *lossless.Document, e *lossless.Element) (Item, error) {
+	item := Item{Name: e.Value("name")}
+	var splices []lossless.Splice
+	for _, attr := range r.attrs {
+		for _, from := range append([]*lossless.Element{e}, children(e, "match")...) {
+			if a := from.Attr(attr); a != nil && a.Value != "" {
+				splices = append(splices, lossless.Splice{Start: a.Start - e.Start, End: a.End - e.Start,
+					New: []byte(attr + `="` + lossless.EscapeAttr(r.prefix+" "+a.Value) + `"`)})
+			}
+		}
+	}
+	if slices.Contains(r.attrs, "name") {
+		item.Name = r.prefix + " " + item.Name
+	}
+	var err error
+	if item.XML, err = lossless.Apply(doc.Data[e.Start:e.End], splices); err != nil {
+		return item, fmt.Errorf("rewrite: %w", err)
+	}
+	return item, nil
+}
 
-func oneOf(names ...string) func(string) bool {
-	return func(s string) bool {
-		for _, n := range names {
-			if strings.EqualFold(n, s) {
+// SetsVariables gives the server variables that an inbound rule sets.
+func (i Item) SetsVariables() []string {
+	doc, err := lossless.Scan(i.XML)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, set := range follow(doc.Root, []string{"serverVariables", "set"}) {
+		names = append(names, set.Value("name"))
+	}
+	return names
+}
+
+// CheckServerVariables refuses rules of a level that set a server variable which neither the server allows, nor the
+// content itself: every request that reaches such a rule would end in an error. Rules for the whole server need no
+// permission (reference: URL Rewrite, evaluation order).
+func (c *Config) CheckServerVariables(w Wanted) error {
+	allowed := func(path, name string) bool {
+		for _, g := range w.Groups {
+			if g.Section == ServerVariables && covers(cleanPath(g.Path), path) && hasItem(g.Items, name) {
 				return true
 			}
 		}
-		return false
+		return c.AllowsServerVariable(path, name)
 	}
-}
-
-func number(low, high int) func(string) bool {
-	return func(s string) bool {
-		n := 0
-		for _, c := range s {
-			if c < '0' || c > '9' || n > high {
-				return false
-			}
-			n = n*10 + int(c-'0')
+	for _, g := range w.Groups {
+		if g.Section != Rules {
+			continue
 		}
-		return s != "" && n >= low && n <= high
+		for _, item := range g.Items {
+			for _, name := range item.SetsVariables() {
+				if !allowed(cleanPath(g.Path), name) {
+					return unsupported("rule %q: sets server variable %q, which is not among the allowedServerVariables of the server or of the mitigation", item.Name, name)
+				}
+			}
+		}
 	}
-}
-
-// statusCode leaves out 300 to 307, which the schema excludes: redirects have their own action.
-func statusCode(s string) bool {
-	return number(1, 999)(s) && !number(300, 307)(s)
+	return nil
 }

@@ -38,7 +38,7 @@ func TestRealFilesRoundTrip(t *testing.T) {
 					if err == nil {
 						t.Fatal("a malformed file was accepted")
 					}
-					if _, _, err := Render(data, Wanted{Rules: []RuleGroup{group(site, "EMS T1.1 x")}}); err == nil || !bytes.Equal(before, data) {
+					if _, _, err := render(data, Wanted{Groups: []Group{group(site, "EMS T1.1 x")}}); err == nil || !bytes.Equal(before, data) {
 						t.Fatal("a malformed file was edited")
 					}
 					refused++
@@ -52,7 +52,7 @@ func TestRealFilesRoundTrip(t *testing.T) {
 			})
 		}
 	}
-	if edited < 80 || refused != 8 {
+	if edited < 100 || refused != 10 {
 		t.Errorf("%d files edited, %d refused", edited, refused)
 	}
 }
@@ -69,7 +69,34 @@ func variants(data []byte) map[string][]byte {
 		}
 		return append([]byte("\xEF\xBB\xBF"), d...)
 	}
-	return map[string][]byte{"as it is": data, "other line ends": other, "other mark": flip(data), "both": flip(other)}
+	return map[string][]byte{"as it is": data, "other line ends": other, "other mark": flip(data), "both": flip(other), "tabs and blanks mixed": mixed(data)}
+}
+
+// mixed indents every third line with tabs.
+func mixed(data []byte) []byte {
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	for i := 0; i < len(lines); i += 3 {
+		rest := bytes.TrimLeft(lines[i], " ")
+		lines[i] = append(bytes.Repeat([]byte("\t"), (len(lines[i])-len(rest)+3)/4), rest...)
+	}
+	return bytes.Join(lines, nil)
+}
+
+// everything has all sections that a level can have.
+func everything(t *testing.T, path, prefix string) Wanted {
+	t.Helper()
+	inner := `<rules><rule name="in"><match url=".*"/><serverVariables><set name="HTTP_X" value="1"/></serverVariables><action type="AbortRequest"/></rule></rules>`
+	if path == "" {
+		inner = `<globalRules><rule name="all"><match url=".*"/><action type="AbortRequest"/></rule></globalRules>` + inner
+	}
+	w, err := ReadContent([]byte("<rewrite>"+inner+`<outboundRules><preConditions><preCondition name="p"><add input="{RESPONSE_STATUS}" pattern="200"/></preCondition></preConditions>`+
+		`<rule name="out" preCondition="p"><match customTags="t" pattern="x"/></rule><customTags><tags name="t"><tag name="a" attribute="b"/></tags></customTags></outboundRules>`+
+		`<rewriteMaps><rewriteMap name="map of `+prefix+`"><add key="k" value="v"/></rewriteMap></rewriteMaps>`+
+		`<allowedServerVariables><add name="HTTP_X_`+prefix+`"/></allowedServerVariables></rewrite>`), path, "EMS "+prefix)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
 }
 
 func roundTrip(t *testing.T, c *Config, data []byte) {
@@ -85,13 +112,20 @@ func roundTrip(t *testing.T, c *Config, data []byte) {
 	}
 	w := Wanted{}
 	for i, p := range paths {
-		w.Rules = append(w.Rules, group(p, "EMS T1."+string(rune('a'+i))+" x", "EMS T2."+string(rune('a'+i))+" y"))
+		w.Groups = append(w.Groups, group(p, "EMS T1."+string(rune('a'+i))+" x", "EMS T2."+string(rune('a'+i))+" y"))
 	}
 	for _, p := range c.Pools() {
 		w.DisabledPools = append(w.DisabledPools, p.Name)
 	}
-	for name, wanted := range map[string]Wanted{"rules": {Rules: w.Rules[:1]}, "pools": {DisabledPools: w.DisabledPools}, "everything": w} {
-		out, edits, err := Render(data, wanted)
+	all := everything(t, "", "T3").Append(w)
+	for i, p := range paths {
+		all = all.Append(everything(t, p, "T4."+string(rune('a'+i))))
+	}
+	for name, wanted := range map[string]Wanted{
+		"rules": {Groups: w.Groups[:1]}, "pools": {DisabledPools: w.DisabledPools}, "rules of all sites": w,
+		"the server": everything(t, "", "T3"), "one site": everything(t, paths[0], "T3"), "everything": all,
+	} {
+		out, edits, err := render(data, wanted)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -102,7 +136,7 @@ func roundTrip(t *testing.T, c *Config, data []byte) {
 		if f := rendered.Verify(wanted); len(f) > 0 {
 			t.Fatalf("%s: findings %v", name, f)
 		}
-		back, exact, err := Strip(out, edits)
+		back, exact, err := strip(out, edits)
 		if err != nil || !exact || !bytes.Equal(back, data) {
 			t.Fatalf("%s: exact %v, error %v, same bytes %v", name, exact, err, bytes.Equal(back, data))
 		}
@@ -119,11 +153,11 @@ func FuzzRenderStrip(f *testing.F) {
 	f.Add([]byte("<configuration><location path='x'><system.webServer><rewrite><rules><clear/></rules></rewrite></system.webServer></location></configuration>"), "X/", "d")
 	f.Add([]byte("<configuration>\n<location path='x'/>\t<location path='x' overrideMode='Deny'><system.webServer/></location></configuration>"), "x", "e\"&\t")
 	f.Fuzz(func(t *testing.T, base []byte, path, name string) {
-		rules, err := ReadRules([]byte("<rewrite><rules><rule name=\""+lossless.EscapeAttr(name)+"\"><match url=\".*\"></match><action type=\"AbortRequest\"/></rule></rules></rewrite>"), "EMS F1.1")
+		content, err := ReadContent([]byte("<rewrite><rules><rule name=\""+lossless.EscapeAttr(name)+"\"><match url=\".*\"></match><action type=\"AbortRequest\"/></rule></rules></rewrite>"), path, "EMS F1.1")
 		if err != nil {
 			return
 		}
-		w := Wanted{Rules: []RuleGroup{{Site: path, Rules: rules}, group(path+"/sub", "EMS F2.1 x")}}
+		w := Wanted{Groups: []Group{content.Groups[0], group(path+"/sub", "EMS F2.1 x")}}
 		if c, err := Parse(base); err == nil {
 			for _, p := range c.Pools() {
 				if p.Name != "" {
@@ -131,7 +165,7 @@ func FuzzRenderStrip(f *testing.F) {
 				}
 			}
 		}
-		out, edits, err := Render(base, w)
+		out, edits, err := render(base, w)
 		if err != nil {
 			return
 		}
@@ -142,7 +176,7 @@ func FuzzRenderStrip(f *testing.F) {
 		if f := c.Missing(w); len(f) > 0 {
 			t.Fatalf("findings %v in\n%s", f, out)
 		}
-		back, exact, err := Strip(out, edits)
+		back, exact, err := strip(out, edits)
 		if err != nil || !exact || !bytes.Equal(back, base) {
 			t.Fatalf("exact %v, error %v\nbase %q\nout  %q\nback %q", exact, err, base, out, back)
 		}
@@ -160,10 +194,10 @@ func bigConfig() []byte {
 
 func BenchmarkRender(b *testing.B) {
 	base := bigConfig()
-	w := Wanted{Rules: []RuleGroup{group("Site A", "EMS M1.1 a", "EMS M1.1 b"), group("Site Bx", "EMS M2.1 a")}, DisabledPools: []string{"MSExchangeECPAppPool"}}
+	w := Wanted{Groups: []Group{group("Site A", "EMS M1.1 a", "EMS M1.1 b"), group("Site Bx", "EMS M2.1 a")}, DisabledPools: []string{"MSExchangeECPAppPool"}}
 	b.SetBytes(int64(len(base)))
 	for b.Loop() {
-		if _, _, err := Render(base, w); err != nil {
+		if _, _, err := render(base, w); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -171,14 +205,14 @@ func BenchmarkRender(b *testing.B) {
 
 func BenchmarkStrip(b *testing.B) {
 	base := bigConfig()
-	w := Wanted{Rules: []RuleGroup{group("Site A", "EMS M1.1 a", "EMS M1.1 b"), group("Site Bx", "EMS M2.1 a")}, DisabledPools: []string{"MSExchangeECPAppPool"}}
-	out, edits, err := Render(base, w)
+	w := Wanted{Groups: []Group{group("Site A", "EMS M1.1 a", "EMS M1.1 b"), group("Site Bx", "EMS M2.1 a")}, DisabledPools: []string{"MSExchangeECPAppPool"}}
+	out, edits, err := render(base, w)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.SetBytes(int64(len(out)))
 	for b.Loop() {
-		if _, _, err := Strip(out, edits); err != nil {
+		if _, _, err := strip(out, edits); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,16 +16,43 @@ import (
 
 const site = "Default Web Site"
 
-func rule(name string) Rule {
-	return Rule{Name: name, XML: []byte(`<rule name="` + name + `" stopProcessing="true"><match url=".*"></match>` +
+func render(base []byte, w Wanted) ([]byte, []Edit, error) {
+	c, err := Parse(base)
+	if err != nil {
+		return nil, nil, err
+	}
+	out, edits, err := c.Render(w)
+	if err != nil {
+		return nil, nil, err
+	}
+	return out.Data(), edits, nil
+}
+
+func strip(current []byte, edits []Edit) ([]byte, bool, error) {
+	c, err := Parse(current)
+	if err != nil {
+		return nil, false, err
+	}
+	base, exact, err := c.Strip(edits)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := base.CrossCheck(); err != nil {
+		return nil, false, err
+	}
+	return base.Data(), exact, nil
+}
+
+func rule(name string) Item {
+	return Item{Name: name, XML: []byte(`<rule name="` + name + `" stopProcessing="true"><match url=".*"></match>` +
 		`<conditions><add input="{UrlDecode:{REQUEST_URI}}" pattern="(?=.*autodiscover)(?=.*powershell)"></add></conditions>` +
 		`<action type="AbortRequest"></action></rule>`)}
 }
 
-func group(path string, names ...string) RuleGroup {
-	g := RuleGroup{Site: path}
+func group(path string, names ...string) Group {
+	g := Group{Path: path, Section: Rules}
 	for _, n := range names {
-		g.Rules = append(g.Rules, rule(n))
+		g.Items = append(g.Items, rule(n))
 	}
 	return g
 }
@@ -128,17 +156,21 @@ func TestRenderPlacesRules(t *testing.T) {
 					}
 					base := []byte(bom + strings.ReplaceAll(tc.base, "\n", newline))
 					want := bom + strings.ReplaceAll(tc.want, "\n", newline)
-					out, edits, err := Render(base, Wanted{Rules: []RuleGroup{group(path, "EMS M1.1 a")}})
+					out, edits, err := render(base, Wanted{Groups: []Group{group(path, "EMS M1.1 a")}})
 					if err != nil {
 						t.Fatal(err)
 					}
 					if diff := cmp.Diff(strings.Split(want, "\n"), strings.Split(string(out), "\n")); diff != "" {
 						t.Fatal(diff)
 					}
-					if diff := cmp.Diff(tc.wantCreated, edits[0].Created); diff != "" && len(tc.wantCreated)+len(edits[0].Created) > 0 {
-						t.Error(diff)
+					var created []string
+					for _, w := range edits[0].Created {
+						created = append(created, append([]string{"location"}, w.Way...)[len(w.Way)])
 					}
-					back, exact, err := Strip(out, edits)
+					if !slices.Equal(created, tc.wantCreated) {
+						t.Errorf("created %v, want %v", created, tc.wantCreated)
+					}
+					back, exact, err := strip(out, edits)
 					if err != nil || !exact || !bytes.Equal(back, base) {
 						t.Errorf("strip: exact %v, error %v\n%s", exact, err, cmp.Diff(string(base), string(back)))
 					}
@@ -158,7 +190,7 @@ func TestRenderChoosesAmongLocationsOfOnePath(t *testing.T) {
 	plain := "  <location path=\"Default Web Site\">\n    <handlers />\n  </location>\n"
 	withRules := "  <location path=\"Default Web Site\" overrideMode=\"Allow\">\n    <system.webServer>\n      <rewrite>\n        <rules />\n      </rewrite>\n    </system.webServer>\n  </location>\n"
 	base := file(plain + withRules)
-	out, _, err := Render([]byte(base), Wanted{Rules: []RuleGroup{group(site, "EMS M1.1 a")}})
+	out, _, err := render([]byte(base), Wanted{Groups: []Group{group(site, "EMS M1.1 a")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +203,7 @@ func TestRenderSetsPools(t *testing.T) {
 	pools := "  <system.applicationHost>\n    <applicationPools>\n      <add name=\"A\" queueLength=\"10\" />\n      <add autoStart='TRUE' name=\"B\" />\n" +
 		"      <add name=\"C\" autoStart=\"False\" />\n    </applicationPools>\n  </system.applicationHost>\n"
 	base := []byte(file(pools))
-	out, edits, err := Render(base, Wanted{DisabledPools: []string{"a", "B", "C", "A"}})
+	out, edits, err := render(base, Wanted{DisabledPools: []string{"a", "B", "C", "A"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +211,7 @@ func TestRenderSetsPools(t *testing.T) {
 	if diff := cmp.Diff(want, string(out)); diff != "" {
 		t.Fatal(diff)
 	}
-	back, exact, err := Strip(out, edits)
+	back, exact, err := strip(out, edits)
 	if err != nil || !exact || !bytes.Equal(back, base) {
 		t.Errorf("exact %v, error %v\n%s", exact, err, back)
 	}
@@ -188,19 +220,19 @@ func TestRenderSetsPools(t *testing.T) {
 func TestRenderIsDeterministicAndIdempotentOverStrip(t *testing.T) {
 	base := iistree.Config(iistree.Options{CRLF: true})
 	w := Wanted{
-		Rules:         []RuleGroup{group("Exchange Back End", "EMS M2.1 b"), group(site, "EMS M1.1 a", "EMS M1.1 b"), group("default web site", "EMS M3.1 c"), group(site+"/owa", "EMS M4.1 d")},
+		Groups:        []Group{group("Exchange Back End", "EMS M2.1 b"), group(site, "EMS M1.1 a", "EMS M1.1 b"), group("default web site", "EMS M3.1 c"), group(site+"/owa", "EMS M4.1 d")},
 		DisabledPools: []string{"MSExchangeECPAppPool", "MSExchangeRestAppPool"},
 	}
-	first, edits, err := Render(base, w)
+	first, edits, err := render(base, w)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		stripped, exact, err := Strip(first, edits)
+		stripped, exact, err := strip(first, edits)
 		if err != nil || !exact || !bytes.Equal(stripped, base) {
 			t.Fatalf("exact %v, error %v", exact, err)
 		}
-		again, moreEdits, err := Render(stripped, w)
+		again, moreEdits, err := render(stripped, w)
 		if err != nil || !bytes.Equal(again, first) || !cmp.Equal(edits, moreEdits) {
 			t.Fatalf("the second rendering differs (error %v)", err)
 		}
@@ -281,7 +313,7 @@ func TestStripAfterOthersChangedTheFile(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			out, edits, err := Render([]byte(tc.base), Wanted{Rules: []RuleGroup{group(site, "EMS M1.1 a")}})
+			out, edits, err := render([]byte(tc.base), Wanted{Groups: []Group{group(site, "EMS M1.1 a")}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -289,7 +321,7 @@ func TestStripAfterOthersChangedTheFile(t *testing.T) {
 			if changed == string(out) {
 				t.Fatal("the test changed nothing")
 			}
-			got, exact, err := Strip([]byte(changed), edits)
+			got, exact, err := strip([]byte(changed), edits)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -342,17 +374,17 @@ func TestStripRestoresPools(t *testing.T) {
 			pool := func(attrs string) []byte {
 				return []byte(file("<system.applicationHost><applicationPools><add name=\"A\"" + attrs + " /></applicationPools></system.applicationHost>\n"))
 			}
-			_, edits, err := Render(pool(tc.prior), Wanted{DisabledPools: []string{"A"}})
+			_, edits, err := render(pool(tc.prior), Wanted{DisabledPools: []string{"A"}})
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, exact, err := Strip(pool(tc.now), edits)
+			got, exact, err := strip(pool(tc.now), edits)
 			if err != nil || !bytes.Equal(got, pool(tc.want)) || exact != tc.wantExact {
 				t.Errorf("exact %v, error %v\n%s", exact, err, got)
 			}
 		})
 	}
-	if _, exact, err := Strip([]byte(file("")), []Edit{{Kind: SetAutoStart, Path: "gone", After: []byte(`autoStart="false"`)}}); err != nil || exact {
+	if _, exact, err := strip([]byte(file("")), []Edit{{Kind: SetAttribute, Path: "gone", Attribute: "autoStart", After: []byte(`autoStart="false"`)}}); err != nil || exact {
 		t.Errorf("a pool that is gone: exact %v, error %v", exact, err)
 	}
 }
@@ -365,7 +397,7 @@ func TestCheckRefuses(t *testing.T) {
 	atSite := func(content string) func(string) string {
 		return replace("    <location path=\"Default Web Site\">\n        <system.webServer>", "    <location path=\"Default Web Site\">\n        <system.webServer>"+content)
 	}
-	w := Wanted{Rules: []RuleGroup{group(site, "EMS M1.1 a")}}
+	w := Wanted{Groups: []Group{group(site, "EMS M1.1 a")}}
 	tests := map[string]struct {
 		change     func(string) string
 		wanted     Wanted
@@ -373,8 +405,8 @@ func TestCheckRefuses(t *testing.T) {
 		wantText   string
 	}{
 		"nothing, on a plain server":          {wanted: w},
-		"nothing, for a path below a site":    {wanted: Wanted{Rules: []RuleGroup{group(site+"/owa", "EMS M1.1 a")}}},
-		"a site that is not there":            {wanted: Wanted{Rules: []RuleGroup{group("Intranet", "EMS M1.1 a")}}, wantReason: refusal.SiteNotFound, wantText: `"Intranet"`},
+		"nothing, for a path below a site":    {wanted: Wanted{Groups: []Group{group(site+"/owa", "EMS M1.1 a")}}},
+		"a site that is not there":            {wanted: Wanted{Groups: []Group{group("Intranet", "EMS M1.1 a")}}, wantReason: refusal.SiteNotFound, wantText: `"Intranet"`},
 		"a pool that is not there":            {wanted: Wanted{DisabledPools: []string{"Nope"}}, wantReason: refusal.PoolNotFound, wantText: `"Nope"`},
 		"a server without the section":        {change: replace(`<section name="rules" overrideModeDefault="Allow" />`, ""), wanted: w, wantReason: refusal.RewriteSectionMissing, wantText: "install"},
 		"a section that no location may hold": {change: replace(`<section name="rules" `, `<section name="rules" allowLocation="False" `), wanted: w, wantReason: refusal.SectionLocked, wantText: "allowLocation"},
@@ -401,7 +433,7 @@ func TestCheckRefuses(t *testing.T) {
 		"nothing, when a rule of that name is at another site": {
 			change: replace("    <location path=\"Exchange Back End\">\n        <system.webServer>", "    <location path=\"Exchange Back End\">\n        <system.webServer><rewrite><rules><rule name=\"EMS M1.1 a\" /></rules></rewrite>"), wanted: w},
 		"nothing, when a rule of that name is in a comment": {change: atSite(`<!-- <rewrite><rules><rule name="EMS M1.1 a" /></rules></rewrite> -->`), wanted: w},
-		"two wanted rules of one name":                      {wanted: Wanted{Rules: []RuleGroup{group(site, "EMS M1.1 a"), group(site+"/owa", "EMS M1.1 a")}}, wantReason: refusal.NameCollision, wantText: "another mitigation"},
+		"two wanted rules of one name":                      {wanted: Wanted{Groups: []Group{group(site, "EMS M1.1 a"), group(site+"/owa", "EMS M1.1 a")}}, wantReason: refusal.NameCollision, wantText: "another mitigation"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -427,8 +459,8 @@ func TestCheckRefuses(t *testing.T) {
 }
 
 func TestVerifyFinds(t *testing.T) {
-	w := Wanted{Rules: []RuleGroup{group(site, "EMS M1.1 a", "EMS M1.1 b")}, DisabledPools: []string{"DefaultAppPool"}}
-	rendered, _, err := Render(iistree.Config(iistree.Options{}), w)
+	w := Wanted{Groups: []Group{group(site, "EMS M1.1 a", "EMS M1.1 b")}, DisabledPools: []string{"DefaultAppPool"}}
+	rendered, _, err := render(iistree.Config(iistree.Options{}), w)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -466,9 +498,15 @@ func TestFacts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	application := func(path, pool, folder string) Application {
+		return Application{Path: path, Pool: pool, Directories: []VirtualDirectory{{Path: "/", PhysicalPath: folder, SubDirConfig: true}}}
+	}
+	root, owa := `%SystemDrive%\inetpub\wwwroot`, `%SystemDrive%\inetpub\wwwroot\owa`
 	wantSites := []Site{
-		{Name: site, ID: "1", Bindings: []string{"http *:80:", "http *:80:s9.contoso.example"}, PhysicalPath: `%SystemDrive%\inetpub\wwwroot`},
-		{Name: "Exchange Back End", ID: "2", Bindings: []string{"http *:81:", "http *:81:s9.contoso.example"}, PhysicalPath: `%SystemDrive%\inetpub\wwwroot`},
+		{Name: site, ID: "1", Bindings: []string{"http *:80:", "http *:80:s9.contoso.example"}, PhysicalPath: root, AutoStart: true,
+			Applications: []Application{application("/", "DefaultAppPool", root), application("/owa", "DefaultAppPool", owa)}},
+		{Name: "Exchange Back End", ID: "2", Bindings: []string{"http *:81:", "http *:81:s9.contoso.example"}, PhysicalPath: root, AutoStart: true,
+			Applications: []Application{application("/", "MSExchangeOWAAppPool", root), application("/owa", "MSExchangeOWAAppPool", owa)}},
 	}
 	if diff := cmp.Diff(wantSites, c.Sites()); diff != "" {
 		t.Error(diff)
@@ -485,13 +523,38 @@ func TestFacts(t *testing.T) {
 }
 
 func TestRefusalsAreTyped(t *testing.T) {
-	_, _, err := Render([]byte(file("")), Wanted{DisabledPools: []string{"x"}})
+	_, _, err := render([]byte(file("")), Wanted{DisabledPools: []string{"x"}})
 	var r *refusal.Error
 	if !errors.As(err, &r) || r.Reason != refusal.PoolNotFound {
 		t.Errorf("error %v", err)
 	}
-	_, _, err = Render([]byte(file("")), Wanted{Rules: []RuleGroup{{Site: site, Rules: []Rule{{Name: "a", XML: []byte(`<rule name="b"/>`)}}}}})
+	_, _, err = render([]byte(file("")), Wanted{Groups: []Group{{Path: site, Section: Rules, Items: []Item{{Name: "a", XML: []byte(`<rule name="b"/>`)}}}}})
 	if !errors.As(err, &r) || r.Reason != refusal.UnsupportedContent {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestRenderingWhatWasStrippedGivesTheFileThatWasRead(t *testing.T) {
+	in := file("  <location path=\"S\">\n  </location>\n")
+	w := Wanted{Groups: []Group{group("S", "EMS A")}}
+	installed, edits, err := render([]byte(in), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse(installed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, exact, err := c.Strip(edits)
+	if err != nil || !exact || string(base.Data()) != in {
+		t.Fatalf("exact %v, error %v: %s", exact, err, base.Data())
+	}
+	same, again, err := base.Render(w)
+	if err != nil || same != c || len(again) != len(edits) {
+		t.Errorf("it was read again: error %v", err)
+	}
+	other, _, err := base.Render(Wanted{Groups: []Group{group("S", "EMS B")}})
+	if err != nil || other == c || bytes.Equal(other.Data(), installed) {
+		t.Errorf("another rule gives the same file: error %v", err)
 	}
 }

@@ -11,126 +11,119 @@ import (
 
 // Strip takes everything of ours out of a file. With exact, every edit was found as it was made and the rest of the
 // file is, byte for byte, what it would be without us. Without exact somebody had changed or removed something of ours:
-// then rules go by their names, wrappers that came with them go if nothing foreign is left inside, and a pool gets
+// then elements go by their names, wrappers that came with them go if nothing foreign is left inside, and a pool gets
 // back its attribute if it still has the value that we gave it. An edit of which nothing is left is no error.
-func Strip(current []byte, edits []Edit) (base []byte, exact bool, err error) {
-	if _, err := Parse(current); err != nil {
-		return nil, false, err
+//
+// The base has been read by one reader only, since its bytes nearly always go into Render, which has both read the result.
+// CrossCheck has to be called before the bytes of the base themselves are written.
+func (c *Config) Strip(edits []Edit) (base *Config, exact bool, err error) {
+	if len(edits) == 0 {
+		return c, true, nil
 	}
-	base, exact = current, true
-	for _, edit := range slices.Backward(edits) {
-		doc, err := lossless.Scan(base)
-		if err != nil {
-			return nil, false, fmt.Errorf("strip: own result: %w", err)
-		}
-		found := false
-		switch edit.Kind {
-		case InsertRules:
-			base, found, err = stripRules(doc, edit)
-		case SetAutoStart:
-			base, found, err = stripAutoStart(&Config{doc: doc}, edit)
+	exact = true
+	var splices []lossless.Splice
+	var lost []Edit
+	for _, e := range edits {
+		switch e.Kind {
+		case Insert:
+			if s, ok := c.verbatim(e); ok {
+				splices = append(splices, s)
+			} else {
+				lost = append(lost, e)
+			}
+		case SetAttribute:
+			more, ok := c.restoreAttribute(e)
+			splices, exact = append(splices, more...), exact && ok
 		default:
-			err = fmt.Errorf("strip: edit of kind %q: unknown to this version", edit.Kind)
+			return nil, false, fmt.Errorf("strip: edit of kind %q: unknown to this version", e.Kind)
 		}
-		if err != nil {
-			return nil, false, err
-		}
-		exact = exact && found
 	}
-	if _, err := Parse(base); err != nil {
+	data, err := lossless.Apply(c.doc.Data, splices)
+	if err != nil {
+		return nil, false, fmt.Errorf("strip: %w", err)
+	}
+	for _, e := range slices.Backward(lost) {
+		exact = false
+		if data, err = c.stripByName(data, e); err != nil {
+			return nil, false, fmt.Errorf("strip: %w", err)
+		}
+	}
+	if bytes.Equal(data, c.doc.Data) {
+		return c, exact, nil
+	}
+	if base, err = c.scan(data); err != nil {
 		return nil, false, fmt.Errorf("strip: own result: %w", err)
 	}
+	if was, is := c.doc.Root.Name, base.doc.Root.Name; was != is {
+		return nil, false, fmt.Errorf("strip: own result: root element %q where %q was", is, was)
+	}
+	base.origin = c
 	return base, exact, nil
 }
 
-func stripRules(doc *lossless.Document, e Edit) ([]byte, bool, error) {
-	if at := verbatim(doc, e.After); at >= 0 {
-		out, err := lossless.Apply(doc.Data, []lossless.Splice{{Start: at, End: at + len(e.After), New: e.Before}})
-		return out, true, err
-	}
-	out, err := stripByName(doc, e)
-	return out, false, err
-}
-
-// verbatim finds the one place where the inserted bytes stand as live elements, or gives -1. Somebody may have put
-// our block into a comment, or copied it.
-func verbatim(doc *lossless.Document, after []byte) int {
-	first := bytes.IndexByte(after, '<')
+// verbatim finds the one place where the inserted bytes stand as live elements in the element that they were put into.
+// Somebody may have put our block into a comment, or copied it.
+func (c *Config) verbatim(e Edit) (lossless.Splice, bool) {
+	first := bytes.IndexByte(e.After, '<')
 	if first < 0 {
-		return -1
+		return lossless.Splice{}, false
 	}
-	found := -1
+	found, count := -1, 0
 	for from := 0; ; {
-		i := bytes.Index(doc.Data[from:], after)
+		i := bytes.Index(c.doc.Data[from:], e.After)
 		if i < 0 {
-			return found
+			break
 		}
-		if doc.ElementAt(from+i+first) != nil {
-			if found >= 0 {
-				return -1
+		if el := c.doc.ElementAt(from + i + first); el != nil {
+			if !e.Expanded && el.Parent != nil {
+				el = el.Parent
 			}
-			found = from + i
+			if addressOf(el) == e.At {
+				found = from + i
+				count++
+			}
 		}
 		from += i + 1
 	}
+	return lossless.Splice{Start: found, End: found + len(e.After), New: e.Before}, count == 1
 }
 
-func stripByName(doc *lossless.Document, e Edit) ([]byte, error) {
-	ours := map[string]bool{}
-	for _, name := range e.Rules {
-		ours[strings.ToLower(name)] = true
-	}
-	var splices []lossless.Splice
-	for _, rules := range sectionsAt(doc, e.Path, chain) {
-		for _, r := range children(rules, "rule") {
-			if ours[strings.ToLower(r.Value("name"))] {
-				splices = append(splices, removal(doc, r))
-			}
-		}
-	}
-	data, err := lossless.Apply(doc.Data, splices)
+// scan reads bytes between two steps of ours.
+func (c *Config) scan(data []byte) (*Config, error) {
+	doc, err := lossless.Scan(data)
 	if err != nil {
 		return nil, err
 	}
-	for n := len(e.Created); n > 0; n-- {
-		if data, err = dropEmpty(data, e, chainTo(e.Created[n-1])); err != nil {
+	return &Config{doc: doc, source: c.source}, nil
+}
+
+func (c *Config) stripByName(data []byte, e Edit) ([]byte, error) {
+	now, err := c.scan(data)
+	if err != nil {
+		return nil, err
+	}
+	var splices []lossless.Splice
+	for _, part := range e.Parts {
+		for _, list := range now.elementsAt(part.Path, now.way(part.Section)) {
+			for _, r := range children(list, part.Section.element()) {
+				if slices.ContainsFunc(part.Names, func(name string) bool { return strings.EqualFold(name, r.Value("name")) }) {
+					splices = append(splices, removal(now.doc, r))
+				}
+			}
+		}
+	}
+	if data, err = lossless.Apply(data, splices); err != nil {
+		return nil, err
+	}
+	for _, w := range slices.Backward(e.Created) {
+		if data, err = c.dropEmpty(data, w); err != nil {
 			return nil, err
 		}
 	}
-	if e.Expanded != "" {
-		return closeAgain(data, e)
+	if e.Expanded {
+		return c.closeAgain(data, e)
 	}
 	return data, nil
-}
-
-// chainTo gives the way from a location to one of its wrappers; it is empty for the location itself.
-func chainTo(wrapper string) []string {
-	for i, name := range chain {
-		if name == wrapper {
-			return chain[:i+1]
-		}
-	}
-	return nil
-}
-
-// sectionsAt gives every element at the end of a way below the locations of a path.
-func sectionsAt(doc *lossless.Document, path string, way []string) []*lossless.Element {
-	var out []*lossless.Element
-	for _, l := range children(doc.Root, "location") {
-		if !strings.EqualFold(locationPath(l), cleanPath(path)) {
-			continue
-		}
-		level := []*lossless.Element{l}
-		for _, name := range way {
-			var next []*lossless.Element
-			for _, e := range level {
-				next = append(next, children(e, name)...)
-			}
-			level = next
-		}
-		out = append(out, level...)
-	}
-	return out
 }
 
 // removal cuts an element with the line that it stands on.
@@ -150,59 +143,58 @@ func removal(doc *lossless.Document, e *lossless.Element) lossless.Splice {
 
 // dropEmpty removes a wrapper of ours that holds nothing any more. One with an attribute that we did not write, or with
 // a comment in it, has become somebody else's.
-func dropEmpty(data []byte, e Edit, way []string) ([]byte, error) {
-	doc, err := lossless.Scan(data)
+func (c *Config) dropEmpty(data []byte, w Wrapper) ([]byte, error) {
+	now, err := c.scan(data)
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range sectionsAt(doc, e.Path, way) {
+	for _, e := range now.elementsAt(w.Path, w.Way) {
 		own := 0
-		if len(way) == 0 {
+		if e.Name == "location" {
 			own = 1 // the path
 		}
-		if len(w.Children) == 0 && w.Bare && len(w.Attrs) == own {
-			return lossless.Apply(data, []lossless.Splice{removal(doc, w)})
+		if e.Parent != nil && len(e.Children) == 0 && e.Bare && len(e.Attrs()) == own {
+			return lossless.Apply(data, []lossless.Splice{removal(now.doc, e)})
 		}
 	}
 	return data, nil
 }
 
-// closeAgain gives back the self-closing tag of an element that was opened for our rules and is empty again.
-func closeAgain(data []byte, e Edit) ([]byte, error) {
-	doc, err := lossless.Scan(data)
+// closeAgain gives back the self-closing tag of an element that was opened for our content and is empty again.
+func (c *Config) closeAgain(data []byte, e Edit) ([]byte, error) {
+	now, err := c.scan(data)
 	if err != nil {
 		return nil, err
 	}
-	elements := sectionsAt(doc, e.Path, chainTo(e.Expanded))
-	if e.Expanded == doc.Root.Name {
-		elements = []*lossless.Element{doc.Root}
-	}
-	for _, w := range elements {
-		if len(w.Children) == 0 && w.Bare && bytes.Equal(doc.Data[w.Start:w.StartEnd], openedTag(e.Before)) {
+	for _, w := range now.at(e.At) {
+		if len(w.Children) == 0 && w.Bare && bytes.Equal(data[w.Start:w.StartEnd], openedTag(e.Before)) {
 			return lossless.Apply(data, []lossless.Splice{{Start: w.Start, End: w.End, New: e.Before}})
 		}
 	}
 	return data, nil
 }
 
-// stripAutoStart restores the attribute. A value that is no longer "false" was written by somebody after us and stays.
-func stripAutoStart(c *Config, e Edit) ([]byte, bool, error) {
-	data := c.doc.Data
-	pool := c.pool(e.Path)
-	if pool == nil {
-		return data, false, nil
+// at gives the elements that have an address.
+func (c *Config) at(address string) []*lossless.Element {
+	path, names, inLocation := strings.Cut(address, "#")
+	if !inLocation {
+		path, names = "", address
 	}
-	a := pool.Attr("autoStart")
-	if a == nil || !strings.EqualFold(a.Value, "false") {
-		return data, a != nil && bytes.Equal(data[a.Start:a.End], e.Before), nil
+	var way []string
+	if names != "" {
+		way = strings.Split(names, "/")
 	}
-	start := a.Start
-	if len(e.Before) == 0 {
-		for start > 0 && strings.IndexByte(" \t\r\n", data[start-1]) >= 0 {
-			start--
+	var out []*lossless.Element
+	for _, level := range c.levels(path) {
+		if inLocation == (level.Name == "location" && level.Parent != nil) {
+			out = append(out, follow(level, way)...)
 		}
 	}
-	exact := bytes.Equal(data[start:a.End], e.After)
-	out, err := lossless.Apply(data, []lossless.Splice{{Start: start, End: a.End, New: e.Before}})
-	return out, exact, err
+	return out
+}
+
+// Bare reports whether nothing but an empty root element is left in a file.
+func (c *Config) Bare() bool {
+	root := c.doc.Root
+	return len(root.Children) == 0 && len(root.Attrs()) == 0 && root.Bare
 }

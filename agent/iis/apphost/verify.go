@@ -9,12 +9,12 @@ import (
 // Finding is one thing that is wanted and does not stand in the file as it should.
 type Finding struct {
 	Place   string // path of the location, or name of the pool
-	Rule    string // "" for a pool
+	Name    string // of the element, "" for a pool
 	Problem string
 }
 
-// Verify reads a file back: every rule must be live at its place with its content, in front of all others there and in
-// the wanted order, and every pool must be off. The result is empty when all is well.
+// Verify reads a file back: every element must be live at its place with its content, rules in front of all others there
+// and in the wanted order, and every pool must be off. The result is empty when all is well.
 func (c *Config) Verify(w Wanted) []Finding {
 	findings := c.Missing(w)
 	for _, p := range w.places() {
@@ -27,42 +27,56 @@ func (c *Config) Verify(w Wanted) []Finding {
 func (c *Config) Missing(w Wanted) []Finding {
 	var findings []Finding
 	for _, p := range w.places() {
-		live := c.liveRules(p.path)
-		for _, r := range p.rules {
-			switch at := indexOf(live, r.Name); {
-			case at < 0:
-				findings = append(findings, Finding{Place: p.path, Rule: r.Name, Problem: "is not there"})
-			case !sameContent(live[at], r.XML):
-				findings = append(findings, Finding{Place: p.path, Rule: r.Name, Problem: "was altered"})
+		for _, g := range p.groups {
+			live := c.live(p.path, g.Section)
+			for _, item := range g.Items {
+				at := indexOf(live, item.Name)
+				switch {
+				case g.Section == ServerVariables && c.AllowsServerVariable(p.path, item.Name):
+				case at < 0:
+					findings = append(findings, Finding{Place: p.path, Name: item.Name, Problem: "is not there"})
+				case !sameContent(live[at], item.XML):
+					findings = append(findings, Finding{Place: p.path, Name: item.Name, Problem: "was altered"})
+				}
 			}
 		}
 	}
 	for _, name := range w.pools() {
 		pool := c.pool(name)
-		if pool == nil {
+		switch {
+		case pool == nil:
 			findings = append(findings, Finding{Place: name, Problem: "is not there"})
-		} else if !strings.EqualFold(pool.Value("autoStart"), "false") {
+		case !strings.EqualFold(pool.Value("autoStart"), "false"):
 			findings = append(findings, Finding{Place: name, Problem: "starts automatically"})
+		case strings.EqualFold(c.poolSetting(pool, "startMode"), "AlwaysRunning"):
+			findings = append(findings, Finding{Place: name, Problem: "is kept running"})
 		}
 	}
 	return findings
 }
 
 func (c *Config) orderFindings(p place) []Finding {
-	live := c.liveRules(p.path)
-	for i, r := range p.rules {
-		if i >= len(live) || !strings.EqualFold(live[i].Value("name"), r.Name) {
-			return []Finding{{Place: p.path, Rule: r.Name, Problem: "does not come first"}}
+	var findings []Finding
+	for _, g := range p.groups {
+		if !g.Section.ordered() {
+			continue
+		}
+		live := c.live(p.path, g.Section)
+		for i, item := range g.Items {
+			if i >= len(live) || !strings.EqualFold(live[i].Value("name"), item.Name) {
+				findings = append(findings, Finding{Place: p.path, Name: item.Name, Problem: "does not come first"})
+				break
+			}
 		}
 	}
-	return nil
+	return findings
 }
 
-// liveRules gives the rules of the locations of a path that no <clear /> or <remove /> of the same element drops.
-func (c *Config) liveRules(path string) []*lossless.Element {
+// live gives the elements of a section at the levels of a path that no <clear /> or <remove /> there drops.
+func (c *Config) live(path string, s Section) []*lossless.Element {
 	var live []*lossless.Element
-	for _, rules := range sectionsAt(c.doc, path, chain) {
-		for _, e := range rules.Children {
+	for _, list := range c.elementsAt(path, c.way(s)) {
+		for _, e := range list.Children {
 			switch e.Name {
 			case "clear":
 				live = nil
@@ -70,7 +84,7 @@ func (c *Config) liveRules(path string) []*lossless.Element {
 				if i := indexOf(live, e.Value("name")); i >= 0 {
 					live = append(append([]*lossless.Element(nil), live[:i]...), live[i+1:]...)
 				}
-			case "rule":
+			case s.element():
 				live = append(live, e)
 			}
 		}
@@ -95,10 +109,11 @@ func sameContent(e *lossless.Element, xml []byte) bool {
 // sameElement compares names, attributes without their order and spelling, and children. White space and comments do
 // not count, a text would have been refused when the rule was read.
 func sameElement(a, b *lossless.Element) bool {
-	if a.Name != b.Name || len(a.Attrs) != len(b.Attrs) || len(a.Children) != len(b.Children) {
+	attrs := a.Attrs()
+	if a.Name != b.Name || len(attrs) != len(b.Attrs()) || len(a.Children) != len(b.Children) {
 		return false
 	}
-	for _, x := range a.Attrs {
+	for _, x := range attrs {
 		if y := b.Attr(x.Name); y == nil || y.Value != x.Value {
 			return false
 		}

@@ -53,20 +53,31 @@ type Element struct {
 	Name            string
 	Start, StartEnd int
 	EndStart, End   int
-	SelfClosing     bool
-	Attrs           []Attr
 	Parent          *Element
 	Children        []*Element
+	SelfClosing     bool
 	// Bare is true when there is nothing but white space between the start tag, the child elements and the end tag:
 	// no text, comment, CDATA section or processing instruction.
 	Bare bool
+
+	tag string // the start tag, which the attributes are read from when somebody asks for them
+}
+
+// Attrs returns the attributes in the order of the file.
+func (e *Element) Attrs() []Attr {
+	var out []Attr
+	for at, ok := e.firstAttr(); ok; at, ok = at.next(e.tag) {
+		out = append(out, e.read(at))
+	}
+	return out
 }
 
 // Attr returns the attribute of that exact name, or nil. Attribute names of IIS configuration are case-sensitive.
 func (e *Element) Attr(name string) *Attr {
-	for i := range e.Attrs {
-		if e.Attrs[i].Name == name {
-			return &e.Attrs[i]
+	for at, ok := e.firstAttr(); ok; at, ok = at.next(e.tag) {
+		if e.tag[at.start:at.nameEnd] == name {
+			a := e.read(at)
+			return &a
 		}
 	}
 	return nil
@@ -74,10 +85,43 @@ func (e *Element) Attr(name string) *Attr {
 
 // Value returns the value of an attribute, or "" when it is absent.
 func (e *Element) Value(name string) string {
-	if a := e.Attr(name); a != nil {
-		return a.Value
+	for at, ok := e.firstAttr(); ok; at, ok = at.next(e.tag) {
+		if e.tag[at.start:at.nameEnd] == name {
+			return resolve(e.tag[at.valueStart:at.valueEnd])
+		}
 	}
 	return ""
+}
+
+// span is where an attribute stands in its tag.
+type span struct{ start, nameEnd, valueStart, valueEnd int }
+
+func (e *Element) firstAttr() (span, bool) { return attrFrom(e.tag, 1+len(e.Name)) }
+
+func (s span) next(tag string) (span, bool) { return attrFrom(tag, s.valueEnd+1) }
+
+// attrFrom finds the attribute behind the name of the element or behind another attribute. The scanner has checked the tag,
+// so that all of an attribute is there when its first byte is.
+func attrFrom(tag string, at int) (span, bool) {
+	for at < len(tag) && isSpace(tag[at]) {
+		at++
+	}
+	if at >= len(tag) || tag[at] == '>' || tag[at] == '/' {
+		return span{}, false
+	}
+	s := span{start: at}
+	s.nameEnd = at + strings.IndexAny(tag[at:], "= \t\r\n")
+	s.valueStart = s.nameEnd + strings.IndexAny(tag[s.nameEnd:], "\"'") + 1
+	s.valueEnd = s.valueStart + strings.IndexByte(tag[s.valueStart:], tag[s.valueStart-1])
+	return s, true
+}
+
+func (e *Element) read(s span) Attr {
+	return Attr{
+		Name: e.tag[s.start:s.nameEnd], Value: resolve(e.tag[s.valueStart:s.valueEnd]),
+		Start: e.Start + s.start, End: e.Start + s.valueEnd + 1,
+		ValueStart: e.Start + s.valueStart, ValueEnd: e.Start + s.valueEnd,
+	}
 }
 
 // Child returns the first child element of that name, or nil.
@@ -90,11 +134,14 @@ func (e *Element) Child(name string) *Element {
 	return nil
 }
 
-// Document is a file that was read. It shares the bytes with the caller and never changes them.
+// Document is a file that was read. It shares the bytes with the caller, names and values as well as Data: neither side may
+// change them.
 type Document struct {
 	Data     []byte
 	Root     *Element
 	Elements int // number of elements
+
+	order uint64 // of the tags, see outline
 }
 
 // ElementAt returns the element whose start tag begins at that offset, or nil: text inside a comment has none.

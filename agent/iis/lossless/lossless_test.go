@@ -120,8 +120,8 @@ func TestOffsetsPointAtTheSource(t *testing.T) {
 	got := map[string]string{
 		"x start":  in[x.Start:x.StartEnd],
 		"x all":    in[x.Start:x.End],
-		"a":        in[x.Attrs[0].Start:x.Attrs[0].End],
-		"a raw":    in[x.Attrs[0].ValueStart:x.Attrs[0].ValueEnd],
+		"a":        in[x.Attrs()[0].Start:x.Attrs()[0].End],
+		"a raw":    in[x.Attrs()[0].ValueStart:x.Attrs()[0].ValueEnd],
 		"a value":  x.Value("a"),
 		"b value":  x.Value("b"),
 		"y end":    in[y.EndStart:y.End],
@@ -206,6 +206,61 @@ func TestEscapedAttributeComesBack(t *testing.T) {
 	}
 }
 
+func TestTheOutlineSeesWhatTheScannerSees(t *testing.T) {
+	for name, tc := range map[string]struct {
+		in           string
+		wantElements int // 0 for refused
+	}{
+		"one element":                    {"<a/>", 1},
+		"a bracket in a value":           {"<a b=\">\" c='/>'><d/></a>", 2},
+		"tags in a comment and in CDATA": {"<a><!-- <b> --><![CDATA[<c>]]></a>", 1},
+		"an instruction with a bracket":  {"<?x a>b?><a></a>", 1},
+		"blanks in tags":                 {"<a\n><b\t/></a\r\n>", 2},
+		"a missing end":                  {"<a><b/>", 0},
+		"an end in the wrong place":      {"<a><b></a></b>", 0},
+		"an end without a start":         {"<a/></a>", 0},
+		"a comment that does not end":    {"<a><!-- </a>", 0},
+		"a comment of two hyphens":       {"<a><!--></a>", 0},
+		"a value that does not end":      {"<a b=\"></a>", 0},
+		"a document type declaration":    {"<!DOCTYPE a><a/>", 0},
+		"a tag that does not end":        {"<a", 0},
+		"an end tag with nothing in it":  {"<a></></a>", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := readOutline([]byte(tc.in))
+			if (o.err != nil) != (tc.wantElements == 0) {
+				t.Fatalf("error %v", o.err)
+			}
+			doc, err := Scan([]byte(tc.in))
+			if (err != nil) != (tc.wantElements == 0) {
+				t.Fatalf("the scanner gives %v", err)
+			}
+			if err == nil && (o.elements != tc.wantElements || o.elements != doc.Elements || o.order != doc.order) {
+				t.Errorf("outline %+v, document has %d elements, %d", o, doc.Elements, doc.order)
+			}
+		})
+	}
+	a, b := readOutline([]byte("<a><b/><c/></a>")), readOutline([]byte("<a><b><c/></b></a>"))
+	if a.order == b.order {
+		t.Error("nesting makes no difference")
+	}
+}
+
+func TestALargeFileIsReadTwiceAsWell(t *testing.T) {
+	data := []byte("<a>" + strings.Repeat("<b c=\"d\">e</b>\n", maxStandard/12) + "</a>")
+	doc, err := Parse(data)
+	if err != nil || doc.Elements != maxStandard/12+1 || len(data) <= maxStandard {
+		t.Fatalf("error %v", err)
+	}
+	if err := doc.CrossCheck(); err != nil {
+		t.Fatalf("error %v", err)
+	}
+	doc.order++
+	if err := doc.CrossCheck(); err == nil {
+		t.Error("readers that disagree were believed")
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"<a/>", "\xEF\xBB\xBF<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<a b='c'>\r\n <!-- d --> <e/>&#xA;<![CDATA[f]]></a >\n",
@@ -216,6 +271,9 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		before := bytes.Clone(data)
 		doc, err := Parse(data)
+		if scanned, scanErr := Scan(data); scanErr == nil && standardCheck(scanned) == nil && err != nil {
+			t.Fatalf("only the outline refuses it: %v", err)
+		}
 		if !bytes.Equal(before, data) {
 			t.Fatal("the input was changed")
 		}
@@ -237,7 +295,7 @@ func checkTree(t *testing.T, doc *Document, e *Element, from, to int) {
 	if !bytes.HasPrefix(doc.Data[e.Start:], []byte("<"+e.Name)) || doc.ElementAt(e.Start) != e {
 		t.Fatalf("element %q does not stand at %d", e.Name, e.Start)
 	}
-	for _, a := range e.Attrs {
+	for _, a := range e.Attrs() {
 		if a.Start < e.Start || a.ValueStart <= a.Start || a.ValueEnd < a.ValueStart || a.End != a.ValueEnd+1 || a.End > e.StartEnd {
 			t.Fatalf("attribute %q has wrong offsets", a.Name)
 		}

@@ -2,30 +2,37 @@ package lossless
 
 import (
 	"bytes"
-	"encoding/xml"
-	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+	"unsafe"
 )
 
 var utf8BOM = []byte("\xEF\xBB\xBF")
 
-// Parse reads a whole file and has encoding/xml read it as well; both must see the same elements. Errors are a
+// Parse reads a whole file and has a second reader read it as well; both must see the same elements. Errors are a
 // *SyntaxError, or wrap ErrEncoding, or say which limit was passed.
 func Parse(data []byte) (*Document, error) {
+	second := make(chan outline, 1)
+	if len(data) > MaxBytes {
+		return Scan(data) // which refuses it
+	}
+	go func() { second <- readOutline(data) }()
 	doc, err := Scan(data)
+	other := <-second
 	if err != nil {
 		return nil, err
 	}
-	if err := crossCheck(doc); err != nil {
+	if err := crossCheck(doc, other); err != nil {
 		return nil, err
 	}
 	return doc, nil
 }
+
+// CrossCheck has the second reader go over a document that Scan gave, as Parse does.
+func (d *Document) CrossCheck() error { return crossCheck(d, readOutline(d.Data)) }
 
 // Scan reads a whole file without the second reader.
 func Scan(data []byte) (*Document, error) {
@@ -35,13 +42,16 @@ func Scan(data []byte) (*Document, error) {
 	if err := checkEncoding(data); err != nil {
 		return nil, err
 	}
-	s := &scanner{data: data, doc: &Document{Data: data}}
+	// The text shares the bytes: names and most values are parts of it, which spares half of the memory.
+	s := &scanner{data: data, chars: unsafe.String(unsafe.SliceData(data), len(data)), doc: &Document{Data: data}, order: hashStart}
+	s.block = min(max(len(data)/elementBytes, minBlock), maxBlock)
 	if bytes.HasPrefix(data, utf8BOM) {
 		s.pos = len(utf8BOM)
 	}
 	if err := s.document(); err != nil {
 		return nil, err
 	}
+	s.doc.order = s.order
 	return s.doc, nil
 }
 
@@ -73,10 +83,54 @@ func checkEncoding(data []byte) error {
 
 type scanner struct {
 	data  []byte
+	chars string // the same bytes
 	pos   int
 	doc   *Document
 	open  *Element
 	depth int
+	order uint64
+
+	// Elements and lists of children are taken from blocks: a file of 10 MB has hundreds of thousands of them.
+	block    int
+	elements []Element
+	lists    []*Element
+
+	closed []*Element        // children of the open elements that are complete, those of the outermost first
+	first  [MaxDepth + 1]int // where those of the element of each depth begin
+	names  []string          // attributes of the current element
+}
+
+// Sizes of blocks, in elements. A small file, such as a single rule, fits into one block that is not much larger.
+const (
+	elementBytes = 80 // of an element with its share of white space, in a real file
+	minBlock     = 4
+	maxBlock     = 2048
+)
+
+func (s *scanner) newElement() *Element {
+	if len(s.elements) == 0 {
+		s.elements = make([]Element, s.block)
+	}
+	e := &s.elements[0]
+	s.elements = s.elements[1:]
+	return e
+}
+
+// children gives the open element those that were closed inside of it, in a list that has no room to spare.
+func (s *scanner) children() []*Element {
+	from := s.first[s.depth]
+	n := len(s.closed) - from
+	if n == 0 {
+		return nil
+	}
+	if len(s.lists) < n {
+		s.lists = make([]*Element, max(s.block, n))
+	}
+	list := s.lists[:n:n]
+	s.lists = s.lists[n:]
+	copy(list, s.closed[from:])
+	s.closed = s.closed[:from]
+	return list
 }
 
 func position(data []byte, offset int) (line, column int) {
@@ -105,21 +159,10 @@ func (s *scanner) document() error {
 	}
 	for s.pos < len(s.data) {
 		var err error
-		switch {
-		case s.data[s.pos] != '<':
+		if s.data[s.pos] != '<' {
 			err = s.text()
-		case s.has("<!--"):
-			err = s.comment()
-		case s.has("<![CDATA["):
-			err = s.cdata()
-		case s.has("<!"):
-			err = s.fail(s.pos, "a document type declaration is not allowed")
-		case s.has("<?"):
-			err = s.instruction()
-		case s.has("</"):
-			err = s.endTag()
-		default:
-			err = s.startTag()
+		} else {
+			err = s.markup()
 		}
 		if err != nil {
 			return err
@@ -133,6 +176,27 @@ func (s *scanner) document() error {
 		return s.fail(len(s.data), "no root element")
 	}
 	return nil
+}
+
+func (s *scanner) markup() error {
+	next := byte(0)
+	if s.pos+1 < len(s.data) {
+		next = s.data[s.pos+1]
+	}
+	switch {
+	case next == '/':
+		return s.endTag()
+	case next == '?':
+		return s.instruction()
+	case next != '!':
+		return s.startTag()
+	case s.has("<!--"):
+		return s.comment()
+	case s.has("<![CDATA["):
+		return s.cdata()
+	default:
+		return s.fail(s.pos, "a document type declaration is not allowed")
+	}
 }
 
 // declaration reads <?xml …?> and refuses an encoding that is not UTF-8: bytes that happen to be valid UTF-8 would
@@ -165,25 +229,25 @@ func (s *scanner) foreign() {
 }
 
 func (s *scanner) text() error {
+	start := s.pos
+	s.space()
+	if s.pos >= len(s.data) || s.data[s.pos] == '<' {
+		return nil
+	}
+	if s.open == nil {
+		return s.fail(s.pos, "text outside of the root element")
+	}
+	s.foreign()
 	end := bytes.IndexByte(s.data[s.pos:], '<')
 	if end < 0 {
 		end = len(s.data) - s.pos
 	}
-	chunk := s.data[s.pos : s.pos+end]
-	if len(bytes.TrimLeft(chunk, " \t\r\n")) > 0 {
-		if s.open == nil {
-			return s.fail(s.pos+len(chunk)-len(bytes.TrimLeft(chunk, " \t\r\n")), "text outside of the root element")
-		}
-		s.foreign()
-		if i := bytes.Index(chunk, []byte("]]>")); i >= 0 {
-			return s.fail(s.pos+i, "\"]]>\" is not allowed in text")
-		}
-		if _, err := s.resolve(s.pos, s.pos+end); err != nil {
-			return err
-		}
+	end += s.pos
+	if i := bytes.Index(s.data[start:end], []byte("]]>")); i >= 0 {
+		return s.fail(start+i, "\"]]>\" is not allowed in text")
 	}
-	s.pos += end
-	return nil
+	s.pos = end
+	return s.checkText(start, end)
 }
 
 func (s *scanner) comment() error {
@@ -246,6 +310,15 @@ func (s *scanner) instruction() error {
 
 func (s *scanner) endTag() error {
 	start := s.pos
+	if s.open != nil {
+		// Nearly every end tag is that of the open element, without a blank in it.
+		end := start + 2 + len(s.open.Name)
+		if end < len(s.chars) && s.chars[end] == '>' && s.chars[start+2:end] == s.open.Name {
+			s.pos = end + 1
+			s.close(start)
+			return nil
+		}
+	}
 	s.pos += 2
 	name, err := s.name()
 	if err != nil {
@@ -263,14 +336,24 @@ func (s *scanner) endTag() error {
 		line, _ := position(s.data, s.open.Start)
 		return s.fail(start, "end tag %q where %q of line %d should be closed", name, s.open.Name, line)
 	}
-	s.open.EndStart, s.open.End = start, s.pos
-	s.open = s.open.Parent
-	s.depth--
+	s.close(start)
 	return nil
 }
 
+// close ends the open element behind its end tag, which begins at an offset.
+func (s *scanner) close(endStart int) {
+	e := s.open
+	e.EndStart, e.End = endStart, s.pos
+	e.Children = s.children()
+	s.closed = append(s.closed, e)
+	s.order = hashEnd(s.order)
+	s.open = e.Parent
+	s.depth--
+}
+
 func (s *scanner) startTag() error {
-	e := &Element{Start: s.pos, Parent: s.open, Bare: true}
+	e := s.newElement()
+	e.Start, e.Parent, e.Bare = s.pos, s.open, true
 	if s.open == nil && s.doc.Root != nil {
 		return s.fail(s.pos, "a second root element")
 	}
@@ -286,26 +369,31 @@ func (s *scanner) startTag() error {
 		return err
 	}
 	e.Name = name
+	s.order = hashName(s.order, name)
 	if err := s.attributes(e); err != nil {
 		return err
 	}
 	s.doc.Elements++
 	if s.open == nil {
 		s.doc.Root = e
-	} else {
-		s.open.Children = append(s.open.Children, e)
 	}
 	e.StartEnd = s.pos
+	e.tag = s.chars[e.Start:e.StartEnd]
 	if e.SelfClosing {
 		e.EndStart, e.End = s.pos, s.pos
+		s.closed = append(s.closed, e)
+		s.order = hashEnd(s.order)
 		return nil
 	}
 	s.open = e
 	s.depth++
+	s.first[s.depth] = len(s.closed)
 	return nil
 }
 
+// attributes checks those of a start tag. It keeps nothing of them: whoever asks for one reads the tag again.
 func (s *scanner) attributes(e *Element) error {
+	s.names = s.names[:0]
 	for {
 		spaced := s.space()
 		switch {
@@ -320,62 +408,123 @@ func (s *scanner) attributes(e *Element) error {
 			return nil
 		case !spaced:
 			return s.fail(s.pos, "white space is missing before an attribute of %q", e.Name)
-		case len(e.Attrs) >= MaxAttributes:
+		case len(s.names) >= MaxAttributes:
 			return s.fail(s.pos, "element %q has more attributes than the limit of %d", e.Name, MaxAttributes)
 		}
-		a, err := s.attribute()
-		if err != nil {
-			return err
+		start := s.pos
+		name, plain := s.plainAttribute()
+		if !plain {
+			var err error
+			if name, err = s.attribute(); err != nil {
+				return err
+			}
 		}
-		if e.Attr(a.Name) != nil {
-			return s.fail(a.Start, "attribute %q stands twice in %q", a.Name, e.Name)
+		for _, other := range s.names {
+			if other == name {
+				return s.fail(start, "attribute %q stands twice in %q", name, e.Name)
+			}
 		}
-		e.Attrs = append(e.Attrs, a)
+		s.names = append(s.names, name)
 	}
 }
 
-func (s *scanner) attribute() (Attr, error) {
-	a := Attr{Start: s.pos}
-	var err error
-	if a.Name, err = s.name(); err != nil {
-		return a, err
+// plainAttribute reads the attribute that nearly every one is: ASCII, without blanks around the equals sign and without
+// references. Otherwise it reads nothing.
+func (s *scanner) plainAttribute() (name string, ok bool) {
+	data, start := s.data, s.pos
+	at := start
+	for at < len(data) && class[data[at]]&nameByte != 0 {
+		at++
+	}
+	if at == start || class[data[start]]&nameStart == 0 || at+1 >= len(data) || data[at] != '=' {
+		return "", false
+	}
+	end, quote := at, data[at+1]
+	if quote != '"' && quote != '\'' {
+		return "", false
+	}
+	for at += 2; at < len(data); at++ {
+		c := data[at]
+		if class[c]&(special|quoteOrLess) == 0 {
+			continue
+		}
+		if c == quote {
+			s.pos = at + 1
+			return s.chars[start:end], true
+		}
+		if c != '"' && c != '\'' {
+			break
+		}
+	}
+	return "", false
+}
+
+func (s *scanner) attribute() (name string, err error) {
+	if name, err = s.name(); err != nil {
+		return "", err
 	}
 	s.space()
 	if s.pos >= len(s.data) || s.data[s.pos] != '=' {
-		return a, s.fail(s.pos, "attribute %q has no value", a.Name)
+		return "", s.fail(s.pos, "attribute %q has no value", name)
 	}
 	s.pos++
 	s.space()
 	if s.pos >= len(s.data) || (s.data[s.pos] != '"' && s.data[s.pos] != '\'') {
-		return a, s.fail(s.pos, "the value of attribute %q is not quoted", a.Name)
+		return "", s.fail(s.pos, "the value of attribute %q is not quoted", name)
 	}
 	quote := s.data[s.pos]
 	s.pos++
-	end := bytes.IndexByte(s.data[s.pos:], quote)
-	if end < 0 {
-		return a, s.fail(s.pos, "the value of attribute %q is not closed", a.Name)
+	length := bytes.IndexByte(s.data[s.pos:], quote)
+	if length < 0 {
+		return "", s.fail(s.pos, "the value of attribute %q is not closed", name)
 	}
-	a.ValueStart, a.ValueEnd = s.pos, s.pos+end
-	if i := bytes.IndexByte(s.data[a.ValueStart:a.ValueEnd], '<'); i >= 0 {
-		return a, s.fail(a.ValueStart+i, "\"<\" is not allowed in the value of attribute %q", a.Name)
+	if i := bytes.IndexByte(s.data[s.pos:s.pos+length], '<'); i >= 0 {
+		return "", s.fail(s.pos+i, "\"<\" is not allowed in the value of attribute %q", name)
 	}
-	if a.Value, err = s.resolve(a.ValueStart, a.ValueEnd); err != nil {
-		return a, err
-	}
-	s.pos += end + 1
-	a.End = s.pos
-	return a, nil
-}
-
-// resolve checks the characters of a text or attribute value and replaces references. Literal white space becomes one
-// blank each (a CRLF pair one together), referenced white space stays: XML 1.0, sections 2.11 and 3.3.3.
-func (s *scanner) resolve(start, end int) (string, error) {
-	if err := s.checkChars(start, end); err != nil {
+	if err := s.checkText(s.pos, s.pos+length); err != nil {
 		return "", err
 	}
-	raw := s.data[start:end]
-	if !bytes.ContainsAny(raw, "&\t\r\n") {
-		return string(raw), nil
+	s.pos += length + 1
+	return name, nil
+}
+
+// checkText checks the characters and references of a text or attribute value.
+func (s *scanner) checkText(start, end int) error {
+	if isPlain(s.chars[start:end]) {
+		return nil
+	}
+	if err := s.checkChars(start, end); err != nil {
+		return err
+	}
+	for at := start; ; {
+		i := bytes.IndexByte(s.data[at:end], '&')
+		if i < 0 {
+			return nil
+		}
+		at += i
+		if _, n := leadingReference(s.chars[at:end]); n > 0 {
+			at += n
+			continue
+		}
+		return s.fail(at, "\"&\" does not begin a known reference")
+	}
+}
+
+// isPlain reports whether a value means itself, byte for byte.
+func isPlain(raw string) bool {
+	for i := range len(raw) {
+		if class[raw[i]]&special != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// resolve gives what the raw text of a value means, which the scanner has checked. Literal white space becomes one
+// blank each (a CRLF pair one together), referenced white space stays: XML 1.0, sections 2.11 and 3.3.3.
+func resolve(raw string) string {
+	if isPlain(raw) {
+		return raw
 	}
 	var b strings.Builder
 	for i := 0; i < len(raw); i++ {
@@ -388,21 +537,27 @@ func (s *scanner) resolve(start, end int) (string, error) {
 		case '\t', '\n':
 			b.WriteByte(' ')
 		case '&':
-			n := bytes.IndexByte(raw[i:], ';')
-			r, ok := rune(0), false
-			if n > 0 {
-				r, ok = reference(string(raw[i+1 : i+n]))
-			}
-			if !ok {
-				return "", s.fail(start+i, "\"&\" does not begin a known reference")
-			}
+			r, n := leadingReference(raw[i:])
 			b.WriteRune(r)
-			i += n
+			i += max(n, 1) - 1
 		default:
 			b.WriteByte(c)
 		}
 	}
-	return b.String(), nil
+	return b.String()
+}
+
+// leadingReference gives the character of the reference that a text begins with, and its length, 0 when it is none.
+func leadingReference(text string) (rune, int) {
+	end := strings.IndexByte(text, ';')
+	if end < 0 {
+		return 0, 0
+	}
+	r, ok := reference(text[1:end])
+	if !ok {
+		return 0, 0
+	}
+	return r, end + 1
 }
 
 func reference(name string) (rune, bool) {
@@ -434,8 +589,7 @@ func reference(name string) (rune, bool) {
 
 func (s *scanner) checkChars(start, end int) error {
 	for i := start; i < end; {
-		c := s.data[i]
-		if c >= ' ' && c < utf8.RuneSelf {
+		if c := s.data[i]; c >= ' ' && c < utf8.RuneSelf {
 			i++
 			continue
 		}
@@ -449,15 +603,24 @@ func (s *scanner) checkChars(start, end int) error {
 }
 
 func (s *scanner) space() bool {
-	start := s.pos
-	for s.pos < len(s.data) && isSpace(s.data[s.pos]) {
-		s.pos++
+	at := s.pos
+	for at < len(s.data) && class[s.data[at]]&blank != 0 {
+		at++
 	}
-	return s.pos > start
+	spaced := at > s.pos
+	s.pos = at
+	return spaced
 }
 
 func (s *scanner) name() (string, error) {
-	start := s.pos
+	start, at := s.pos, s.pos
+	for at < len(s.data) && class[s.data[at]]&nameByte != 0 {
+		at++
+	}
+	if at > start && at < len(s.data) && s.data[at] < utf8.RuneSelf && s.data[at] != ':' && class[s.data[start]]&nameStart != 0 {
+		s.pos = at
+		return s.chars[start:at], nil
+	}
 	for s.pos < len(s.data) {
 		r, n := utf8.DecodeRune(s.data[s.pos:])
 		if !isNameChar(r) || (s.pos == start && !isNameStart(r)) {
@@ -468,7 +631,7 @@ func (s *scanner) name() (string, error) {
 	if s.pos == start {
 		return "", s.fail(start, "a name is expected")
 	}
-	name := string(s.data[start:s.pos])
+	name := s.chars[start:s.pos]
 	if strings.Count(name, ":") > 1 || strings.HasPrefix(name, ":") || strings.HasSuffix(name, ":") {
 		return "", s.fail(start, "name %q has a misplaced colon", name)
 	}
@@ -476,6 +639,37 @@ func (s *scanner) name() (string, error) {
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+// What a byte may be, for the bulk of a file that is ASCII. Everything else takes the way over runes.
+const (
+	nameByte    = 1 << iota // in a name without a colon
+	nameStart               // at its start
+	special                 // in a value: needs a closer look
+	quoteOrLess             // may end a value, or must not stand in it
+	blank                   // white space
+)
+
+var class = func() (table [256]uint8) {
+	for c := range 256 {
+		r := rune(c)
+		if c < utf8.RuneSelf && r != ':' && isNameChar(r) {
+			table[c] |= nameByte
+			if isNameStart(r) {
+				table[c] |= nameStart
+			}
+		}
+		if c < ' ' || c == '&' || c >= utf8.RuneSelf {
+			table[c] |= special
+		}
+		switch c {
+		case '"', '\'', '<':
+			table[c] |= quoteOrLess
+		case ' ', '\t', '\r', '\n':
+			table[c] |= blank
+		}
+	}
+	return table
+}()
 
 // isChar is the production Char of XML 1.0.
 func isChar(r rune) bool {
@@ -489,29 +683,4 @@ func isNameStart(r rune) bool { return r == ':' || r == '_' || unicode.IsLetter(
 
 func isNameChar(r rune) bool {
 	return isNameStart(r) || r == '-' || r == '.' || unicode.IsDigit(r)
-}
-
-// crossCheck reads the same bytes with encoding/xml. A reader differential would mean that we edit another tree than
-// the one others see, so every difference refuses the file.
-func crossCheck(doc *Document) error {
-	data := bytes.TrimPrefix(doc.Data, utf8BOM)
-	dec := xml.NewDecoder(bytes.NewReader(data))
-	count := 0
-	for {
-		tok, err := dec.Token()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			line, column := position(data, int(dec.InputOffset()))
-			return &SyntaxError{Line: line, Column: column, Message: "refused by the second XML reader: " + err.Error()}
-		}
-		if _, ok := tok.(xml.StartElement); ok {
-			count++
-		}
-	}
-	if count != doc.Elements {
-		return fmt.Errorf("file: two XML readers disagree: %d and %d elements", doc.Elements, count)
-	}
-	return nil
 }

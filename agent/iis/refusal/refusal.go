@@ -30,6 +30,9 @@ const (
 	// SectionLocked means that the rules section cannot be changed at the target: a lock, a configSource, an encrypted
 	// section, or a location that does not reach the applications below.
 	SectionLocked = "SectionLocked"
+	// WebConfigUnavailable means that rules cannot go into a web.config of the target: its folder does not exist, is on a
+	// share, or is one where IIS reads no web.config.
+	WebConfigUnavailable = "WebConfigUnavailable"
 	// NameCollision means that a rule of that name already exists at the target or at a level above or below it.
 	NameCollision = "NameCollision"
 	// UnsupportedContent means that the mitigation holds something that this agent does not install.
@@ -58,6 +61,16 @@ const (
 	PoolStopFailed = "PoolStopFailed"
 	// PoolStartFailed means that a pool could not be started again after its mitigation went away.
 	PoolStartFailed = "PoolStartFailed"
+	// ServiceNotFound means that the server has no service of that name.
+	ServiceNotFound = "ServiceNotFound"
+	// ServiceStopFailed means that a service could not be disabled or stopped, or did not stay so.
+	ServiceStopFailed = "ServiceStopFailed"
+	// ServiceStartFailed means that a service could not be brought back after its mitigation went away.
+	ServiceStartFailed = "ServiceStartFailed"
+	// StateContested means that another program keeps undoing what a mitigation does to a pool or a service.
+	StateContested = "StateContested"
+	// CrashLoop means that the agent ended twice while it applied the revision, which was taken back.
+	CrashLoop = "CrashLoop"
 	// JournalCorrupt means that the record of a mitigation or a file was damaged and was set aside.
 	JournalCorrupt = "JournalCorrupt"
 	// JournalFailed means that the journal could not be read or written, so nothing was changed.

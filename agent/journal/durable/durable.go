@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +33,25 @@ type FS interface {
 	Remove(name string) error
 }
 
+// Exchanger is a file system that can give back what a replacement replaced. Not every system has it.
+type Exchanger interface {
+	// Exchange puts a file in place of the target, and the target in place of the file, in one step as others see it. Both
+	// must exist.
+	Exchange(temp, target string) error
+}
+
+// Comparer is a file system that can compare a file without taking all of it into memory.
+type Comparer interface {
+	// Same reports whether a file has exactly these bytes. One that does not exist has none, and is an error.
+	Same(name string, data []byte) (bool, error)
+}
+
+// Lister is a file system whose folders hold other files than those of the machine.
+type Lister interface {
+	// Names gives the names in a folder, in no order.
+	Names(dir string) ([]string, error)
+}
+
 // WriteFile replaces or creates a file durably.
 func WriteFile(fs FS, target string, data []byte) error {
 	temp, err := fs.WriteTemp(target, data)
@@ -47,7 +67,10 @@ func WriteFile(fs FS, target string, data []byte) error {
 // OS is the file system of the machine.
 type OS struct{}
 
-var _ FS = OS{}
+var (
+	_ FS       = OS{}
+	_ Comparer = OS{}
+)
 
 // Read implements FS.
 func (OS) Read(name string, limit int64) ([]byte, error) {
@@ -56,7 +79,7 @@ func (OS) Read(name string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	data, err := readAll(f, limit+1)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +87,42 @@ func (OS) Read(name string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w: more than %d bytes", name, ErrTooLarge, limit)
 	}
 	return data, nil
+}
+
+// readAll reads at most limit bytes. It takes the size of the file as a hint, so that a large one is not copied from
+// buffer to buffer while it is read, and half of them thrown away.
+func readAll(f *os.File, limit int64) ([]byte, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	// bytes.MinRead more than needed, or the last read, which only finds the end, would double the buffer.
+	buf := bytes.NewBuffer(make([]byte, 0, min(info.Size(), limit)+bytes.MinRead))
+	_, err = buf.ReadFrom(io.LimitReader(f, limit))
+	return buf.Bytes(), err
+}
+
+// Same implements Comparer.
+func (OS) Same(name string, data []byte) (bool, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := f.Read(buf)
+		if n > len(data) || !bytes.Equal(buf[:n], data[:n]) {
+			return false, nil
+		}
+		data = data[n:]
+		if errors.Is(err, io.EOF) {
+			return len(data) == 0, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
 }
 
 // WriteTemp implements FS.

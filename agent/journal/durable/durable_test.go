@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
 )
 
@@ -87,4 +88,55 @@ func TestLockHasOneHolder(t *testing.T) {
 		t.Fatalf("after unlock: %v", err)
 	}
 	again()
+}
+
+func TestExchangeGivesBackWhatItReplaced(t *testing.T) {
+	fs, ok := any(OS{}).(Exchanger)
+	if !ok {
+		t.Skip("this system cannot exchange two files")
+	}
+	name := filepath.Join(t.TempDir(), "a.config")
+	if err := os.WriteFile(name, []byte("old"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	temp, err := OS{}.WriteTemp(name, []byte("new"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := fs.Exchange(temp, name); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{name: "new", temp: "old"} {
+		if data, err := os.ReadFile(file); err != nil || string(data) != want {
+			t.Errorf("%s holds %q, error %v", file, data, err)
+		}
+	}
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	if err := fs.Exchange(temp, name); err == nil {
+		t.Error("a target that is not there was exchanged")
+	}
+}
+
+func TestSameComparesAllBytes(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "a")
+	data := make([]byte, 200<<10)
+	data[len(data)-1] = 1
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := append([]byte(nil), data...)
+	other[150<<10] = 1
+	for what, tc := range map[string]struct {
+		data []byte
+		want bool
+	}{"itself": {data, true}, "a part": {data[:len(data)-1], false}, "more": {append(slices.Clip(data), 0), false}, "another byte": {other, false}, "nothing": {nil, false}} {
+		if got, err := (OS{}).Same(name, tc.data); err != nil || got != tc.want {
+			t.Errorf("%s: %v, error %v", what, got, err)
+		}
+	}
+	if _, err := (OS{}).Same(name+"x", nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
+	}
 }

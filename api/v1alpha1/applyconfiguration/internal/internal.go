@@ -111,6 +111,8 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.DisabledAction
   scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.Effectiveness
+  scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.Exception
   map:
     fields:
@@ -525,6 +527,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: mode
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.Mode
+    - name: placement
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.Placement
     - name: revocation
       type:
         list:
@@ -827,6 +832,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: id
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.MitigationID
+    - name: ineffective
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
     - name: reason
       type:
         scalar: string
@@ -1126,6 +1137,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: failed
       type:
         scalar: numeric
+    - name: ineffective
+      type:
+        scalar: numeric
     - name: notApplicable
       type:
         scalar: numeric
@@ -1168,9 +1182,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: document
       type:
         scalar: string
+    - name: effective
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.Effectiveness
     - name: id
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.MitigationID
+    - name: lookAlikes
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
     - name: message
       type:
         scalar: string
@@ -1193,6 +1216,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: failed
+      type:
+        scalar: string
+    - name: ineffective
       type:
         scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.Severity

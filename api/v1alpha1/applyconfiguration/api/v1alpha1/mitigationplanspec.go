@@ -13,6 +13,8 @@ import (
 type MitigationPlanSpecApplyConfiguration struct {
 	// mode of the pool.
 	Mode *apiv1alpha1.Mode `json:"mode,omitempty"`
+	// placement says which file the rules of a site or path go to. Defaults to ApplicationHost.
+	Placement *apiv1alpha1.Placement `json:"placement,omitempty"`
 	// mitigations says what the servers shall do about each mitigation. A mitigation that is not listed is left
 	// as it is: only an explicit Remove takes protection away.
 	Mitigations []PlannedMitigationApplyConfiguration `json:"mitigations,omitempty"`
@@ -36,6 +38,14 @@ func MitigationPlanSpec() *MitigationPlanSpecApplyConfiguration {
 // If called multiple times, the Mode field is set to the value of the last call.
 func (b *MitigationPlanSpecApplyConfiguration) WithMode(value apiv1alpha1.Mode) *MitigationPlanSpecApplyConfiguration {
 	b.Mode = &value
+	return b
+}
+
+// WithPlacement sets the Placement field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Placement field is set to the value of the last call.
+func (b *MitigationPlanSpecApplyConfiguration) WithPlacement(value apiv1alpha1.Placement) *MitigationPlanSpecApplyConfiguration {
+	b.Placement = &value
 	return b
 }
 

@@ -28,8 +28,9 @@ type PoolMitigationConfigSpecApplyConfiguration struct {
 	// approved lists mitigations that a person has agreed to, for rollouts that ask for it.
 	// Accepted without effect in this version: no rollout asks for it yet.
 	Approved []ExceptionApplyConfiguration `json:"approved,omitempty"`
-	// placement says which file rules go to. Defaults to ApplicationHost.
-	// Accepted without effect in this version: rules go to applicationHost.config.
+	// placement says which file the rules of a site or path go to: ApplicationHost for a <location> element of
+	// applicationHost.config, WebConfig for the site's own web.config. Rules for the whole server and allowed server
+	// variables are in applicationHost.config in any case. A change moves what is in place. Defaults to ApplicationHost.
 	Placement *apiv1alpha1.Placement `json:"placement,omitempty"`
 	// rollout says how a mitigation spreads over the pool's servers.
 	Rollout *RolloutSpecApplyConfiguration `json:"rollout,omitempty"`

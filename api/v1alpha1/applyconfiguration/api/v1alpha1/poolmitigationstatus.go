@@ -23,6 +23,9 @@ type PoolMitigationStatusApplyConfiguration struct {
 	Servers *ServerCountsApplyConfiguration `json:"servers,omitempty"`
 	// failing names servers that could not do what the plan wants, at most 20 of them, in order.
 	Failing []string `json:"failing,omitempty"`
+	// ineffective names servers that have the mitigation in place, but whose IIS does not run all of it, at most 20 of them,
+	// in order.
+	Ineffective []string `json:"ineffective,omitempty"`
 }
 
 // PoolMitigationStatusApplyConfiguration constructs a declarative configuration of the PoolMitigationStatus type for use with
@@ -77,6 +80,16 @@ func (b *PoolMitigationStatusApplyConfiguration) WithServers(value *ServerCounts
 func (b *PoolMitigationStatusApplyConfiguration) WithFailing(values ...string) *PoolMitigationStatusApplyConfiguration {
 	for i := range values {
 		b.Failing = append(b.Failing, values[i])
+	}
+	return b
+}
+
+// WithIneffective adds the given value to the Ineffective field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Ineffective field.
+func (b *PoolMitigationStatusApplyConfiguration) WithIneffective(values ...string) *PoolMitigationStatusApplyConfiguration {
+	for i := range values {
+		b.Ineffective = append(b.Ineffective, values[i])
 	}
 	return b
 }

@@ -9,12 +9,14 @@ package v1alpha1
 type ServerCountsApplyConfiguration struct {
 	// total is the number of servers looked at.
 	Total *int32 `json:"total,omitempty"`
-	// applied is the number of servers that have the mitigation in place.
+	// applied is the number of servers that have the mitigation in place, without those on which it is ineffective.
 	Applied *int32 `json:"applied,omitempty"`
 	// pending is the number of servers that have not yet reported the state the plan wants.
 	Pending *int32 `json:"pending,omitempty"`
 	// failed is the number of servers that could not do what the plan wants.
 	Failed *int32 `json:"failed,omitempty"`
+	// ineffective is the number of servers that have the mitigation in place, but whose IIS does not run all of it.
+	Ineffective *int32 `json:"ineffective,omitempty"`
 	// blocked is the number of servers on which the mitigation is blocked and removed.
 	Blocked *int32 `json:"blocked,omitempty"`
 	// notApplicable is the number of servers that do not need the mitigation: other product, or fixed.
@@ -59,6 +61,14 @@ func (b *ServerCountsApplyConfiguration) WithPending(value int32) *ServerCountsA
 // If called multiple times, the Failed field is set to the value of the last call.
 func (b *ServerCountsApplyConfiguration) WithFailed(value int32) *ServerCountsApplyConfiguration {
 	b.Failed = &value
+	return b
+}
+
+// WithIneffective sets the Ineffective field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Ineffective field is set to the value of the last call.
+func (b *ServerCountsApplyConfiguration) WithIneffective(value int32) *ServerCountsApplyConfiguration {
+	b.Ineffective = &value
 	return b
 }
 

@@ -20,6 +20,11 @@ type ServerMitigationApplyConfiguration struct {
 	Reason *string `json:"reason,omitempty"`
 	// message says what is wrong and what to do. Absent when nothing is wrong.
 	Message *string `json:"message,omitempty"`
+	// effective tells whether IIS runs the rules that are in place; reason and message say why not. Absent when no rules are.
+	Effective *apiv1alpha1.Effectiveness `json:"effective,omitempty"`
+	// lookAlikes are rules of others that do the same as one of the mitigation, with the file that they stand in. They are
+	// left alone.
+	LookAlikes []string `json:"lookAlikes,omitempty"`
 	// revision that is in place, if any is.
 	Revision *int64 `json:"revision,omitempty"`
 	// document is the beginning of the digest of the signed document that the revision in place came from.
@@ -63,6 +68,24 @@ func (b *ServerMitigationApplyConfiguration) WithReason(value string) *ServerMit
 // If called multiple times, the Message field is set to the value of the last call.
 func (b *ServerMitigationApplyConfiguration) WithMessage(value string) *ServerMitigationApplyConfiguration {
 	b.Message = &value
+	return b
+}
+
+// WithEffective sets the Effective field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Effective field is set to the value of the last call.
+func (b *ServerMitigationApplyConfiguration) WithEffective(value apiv1alpha1.Effectiveness) *ServerMitigationApplyConfiguration {
+	b.Effective = &value
+	return b
+}
+
+// WithLookAlikes adds the given value to the LookAlikes field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the LookAlikes field.
+func (b *ServerMitigationApplyConfiguration) WithLookAlikes(values ...string) *ServerMitigationApplyConfiguration {
+	for i := range values {
+		b.LookAlikes = append(b.LookAlikes, values[i])
+	}
 	return b
 }
 

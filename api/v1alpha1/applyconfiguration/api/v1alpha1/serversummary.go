@@ -7,10 +7,12 @@ package v1alpha1
 //
 // ServerSummary puts a server in a few words for tables.
 type ServerSummaryApplyConfiguration struct {
-	// applied lists the mitigations in place.
+	// applied lists the mitigations in place, without those that are ineffective.
 	Applied *string `json:"applied,omitempty"`
 	// failed lists the mitigations that failed.
 	Failed *string `json:"failed,omitempty"`
+	// ineffective lists the mitigations in place that IIS does not run.
+	Ineffective *string `json:"ineffective,omitempty"`
 	// blocked lists the mitigations that are blocked and not in place.
 	Blocked *string `json:"blocked,omitempty"`
 }
@@ -34,6 +36,14 @@ func (b *ServerSummaryApplyConfiguration) WithApplied(value string) *ServerSumma
 // If called multiple times, the Failed field is set to the value of the last call.
 func (b *ServerSummaryApplyConfiguration) WithFailed(value string) *ServerSummaryApplyConfiguration {
 	b.Failed = &value
+	return b
+}
+
+// WithIneffective sets the Ineffective field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Ineffective field is set to the value of the last call.
+func (b *ServerSummaryApplyConfiguration) WithIneffective(value string) *ServerSummaryApplyConfiguration {
+	b.Ineffective = &value
 	return b
 }
 
