@@ -1,4 +1,5 @@
-// Command ems-agent runs on every server of a pool and makes IIS match the pool's MitigationPlan.
+// Command ems-agent runs on every server of a pool and makes IIS match the pool's MitigationPlan. "ems-agent simulate" says what
+// URL Rewrite rules do with requests, and does nothing else.
 package main
 
 import (
@@ -31,6 +32,9 @@ func main() {
 }
 
 func run(arguments []string, stdout, stderr io.Writer) int {
+	if len(arguments) > 0 && arguments[0] == "simulate" {
+		return simulate(arguments[1:], stdout, stderr)
+	}
 	flags := flag.NewFlagSet("ems-agent", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	var options agent.Options

@@ -36,11 +36,11 @@ const rules = `            <rewrite>
 `
 
 // start serves a tree with the rules.
-func start(t *testing.T, rewrite string) (*Server, *httptest.Server) {
+func start(t *testing.T) (*Server, *httptest.Server) {
 	t.Helper()
 	root := t.TempDir()
 	if err := iistree.Write(root, iistree.Options{CRLF: true, Sites: []iistree.Site{{
-		Name: site, Port: 80, Pool: "DefaultAppPool", Rewrite: rewrite,
+		Name: site, Port: 80, Pool: "DefaultAppPool", Rewrite: rules,
 		Applications: []iistree.Application{{Path: "/ecp", Pool: "MSExchangeECPAppPool"}},
 	}}}); err != nil {
 		t.Fatal(err)
@@ -93,7 +93,7 @@ func get(t *testing.T, url string) (int, http.Header, string) {
 }
 
 func TestRulesAnswer(t *testing.T) {
-	_, server := start(t, rules)
+	_, server := start(t)
 	for name, tc := range map[string]struct {
 		path       string
 		wantStatus int
@@ -120,7 +120,7 @@ func TestRulesAnswer(t *testing.T) {
 }
 
 func TestChangesCountFromTheNextRequestOn(t *testing.T) {
-	s, server := start(t, rules)
+	s, server := start(t)
 	expect := func(path string, want int) {
 		t.Helper()
 		if status, _, body := get(t, server.URL+path); status != want {
@@ -165,7 +165,7 @@ func TestChangesCountFromTheNextRequestOn(t *testing.T) {
 }
 
 func TestNoPathLeadsOutOfTheSite(t *testing.T) {
-	s, _ := start(t, rules)
+	s, _ := start(t)
 	config, err := s.configuration()
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func TestNoPathLeadsOutOfTheSite(t *testing.T) {
 }
 
 func TestASiteThatIsNotThereIsUnavailable(t *testing.T) {
-	s, _ := start(t, rules)
+	s, _ := start(t)
 	server := httptest.NewServer(New(s.root, "Intranet"))
 	defer server.Close()
 	if status, _, _ := get(t, server.URL); status != http.StatusServiceUnavailable {
@@ -188,7 +188,7 @@ func TestASiteThatIsNotThereIsUnavailable(t *testing.T) {
 }
 
 func TestApplicationsSeeWhatRulesMadeOfTheRequest(t *testing.T) {
-	s, server := start(t, rules)
+	s, server := start(t)
 	s.Application = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Frame", "SAMEORIGIN")
 		w.WriteHeader(http.StatusTeapot)
@@ -202,7 +202,7 @@ func TestApplicationsSeeWhatRulesMadeOfTheRequest(t *testing.T) {
 
 // TestTheLogIsReadAsThatOfIIS reads it with the reader for real logs and asks the rules again.
 func TestTheLogIsReadAsThatOfIIS(t *testing.T) {
-	s, server := start(t, rules)
+	s, server := start(t)
 	for _, path := range []string{"/article.txt?q=%41", "/only/b%20c.txt", "/abort", "/forbidden"} {
 		get(t, server.URL+path)
 	}
