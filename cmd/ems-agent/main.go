@@ -1,5 +1,6 @@
 // Command ems-agent runs on every server of a pool and makes IIS match the pool's MitigationPlan. "ems-agent local" does
-// the same for a single server from a signed document, without a cluster.
+// the same for a single server from a signed document, without a cluster. "ems-agent simulate" says what URL Rewrite rules
+// do with requests, and does nothing else.
 package main
 
 import (
@@ -34,6 +35,9 @@ func main() {
 func run(arguments []string, stdout, stderr io.Writer) int {
 	if len(arguments) > 0 && arguments[0] == "local" {
 		return runLocal(arguments[1:], stdout, stderr)
+	}
+	if len(arguments) > 0 && arguments[0] == "simulate" {
+		return simulate(arguments[1:], stdout, stderr)
 	}
 	flags := flag.NewFlagSet("ems-agent", flag.ContinueOnError)
 	flags.SetOutput(stderr)

@@ -10,6 +10,7 @@
 //	kubectl mitigation feed bundle create --document FILE --trust FILE --out FILE
 //	kubectl mitigation feed bundle verify FILE --trust FILE
 //	kubectl mitigation test-connectivity --url URL --trust FILE
+//	kubectl mitigation simulate --rules FILE --request 'GET /path?query'
 //	kubectl mitigation version
 //
 // Every command explains itself with --help. Exit codes: 0 done or valid, 1 failed or refused, 2 wrong usage.

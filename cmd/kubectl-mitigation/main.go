@@ -57,6 +57,7 @@ func commands() []command {
 		{"feed bundle create", "", "pack a signed document into one file, to be carried to a cluster that cannot reach the publisher", bindBundleCreate},
 		{"feed bundle verify", "FILE", "verify a packed document and take it apart", bindBundleVerify},
 		{"test-connectivity", "", "go the way of a feed: fetch, verify, read", bindConnectivity},
+		{"simulate", "", simulateSummary, bindSimulate},
 		{"version", "", "print the version", bindVersion},
 	}
 }

@@ -12,8 +12,8 @@
 // # Considerations
 //
 // Everything is real but IIS: the API server, the manager, the agents and the signatures. The servers are the
-// configuration files of IIS in their real format; what IIS would do with a request is answered by the project's own
-// evaluator of URL Rewrite rules, from the rules that stand in these files.
+// configuration files of IIS in their real format; a stand-in for IIS serves their sites over HTTP, by the rules that stand in
+// these files, with the project's own evaluator of URL Rewrite rules.
 //
 // A given document is judged by the trust policy of a MitigationFeed manifest, by default that of the sample for Microsoft's
 // feed for Exchange Server. Taking trust anchors from the document itself would prove nothing.

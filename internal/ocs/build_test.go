@@ -153,12 +153,14 @@ func TestDocumentsAreValidByTheSchema(t *testing.T) {
 		"256 Configs":               {manyConfigs(256), true},
 		"a signed document of version 1.0.4": {
 			`<EOCS version="1.0.4">` + ping("PING1") + signature + `</EOCS>`, true},
-		"an unknown element":    {`<EOCS version="1.1"><Index/></EOCS>`, false},
-		"an unknown attribute":  {`<EOCS version="1.1" edition="x"/>`, false},
-		"an id that is none":    {`<EOCS version="1.1">` + ping("1M") + `</EOCS>`, false},
-		"the same id twice":     {`<EOCS version="1.1">` + ping("M1") + ping("M1") + `</EOCS>`, false},
-		"a time without zone":   {`<EOCS version="1.1" issued="2026-05-14T16:00:00"/>`, false},
-		"a Config without list": {`<EOCS version="1.1"><Config id="M1"/></EOCS>`, false},
+		"a cost that is acknowledged":       {string(costly("1.1", ` acknowledgeCost="3"`, cubic)), true},
+		"one that needs no acknowledgement": {string(costly("1.1", ` acknowledgeCost="2"`, "x")), false},
+		"an unknown element":                {`<EOCS version="1.1"><Index/></EOCS>`, false},
+		"an unknown attribute":              {`<EOCS version="1.1" edition="x"/>`, false},
+		"an id that is none":                {`<EOCS version="1.1">` + ping("1M") + `</EOCS>`, false},
+		"the same id twice":                 {`<EOCS version="1.1">` + ping("M1") + ping("M1") + `</EOCS>`, false},
+		"a time without zone":               {`<EOCS version="1.1" issued="2026-05-14T16:00:00"/>`, false},
+		"a Config without list":             {`<EOCS version="1.1"><Config id="M1"/></EOCS>`, false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

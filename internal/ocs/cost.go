@@ -12,11 +12,13 @@ import (
 	"mitigation.dev/ems/internal/rewrite/redos"
 )
 
-// The degrees that acknowledgeCost can name. Below three nothing has to be acknowledged. From ten on a
-// URL of 4,096 characters costs more than 10^36 steps: nobody can mean that.
 const (
+	// minAcknowledgedCost is the lowest degree that acknowledgeCost can name: below it nothing has to be
+	// acknowledged.
 	minAcknowledgedCost = 3
-	maxAcknowledgedCost = 9
+	// MaxAcknowledgedCost is the highest one. From ten on a URL of 4,096 characters costs more than 10^36
+	// steps: nobody can mean that.
+	MaxAcknowledgedCost = 9
 )
 
 // fullAnalyses is how many patterns of a document are analysed with the whole budget of redos. The longest
@@ -132,8 +134,11 @@ func refuseCostly(version string, configs []Config, refusals []error) {
 		for k := range configs[i].Actions {
 			a := &configs[i].Actions[k]
 			for _, p := range patterns[a] {
-				if reason := a.objection(p.cost(budget), acknowledgeable); reason != "" && refusals[i] == nil {
-					refusals[i] = refuse(ReasonCostlyPattern, "Config %q: Action %q: %s: pattern %q: %s", configs[i].ID, a.ID, p.where, shown(p.text), reason)
+				if refusals[i] != nil {
+					break
+				}
+				if reason := a.objection(p.cost(budget), acknowledgeable); reason != "" {
+					refusals[i] = refuse(ReasonCostlyPattern, "Config %q: Action %q: %s: %s", configs[i].ID, a.ID, p.where, reason)
 				}
 			}
 		}
@@ -152,10 +157,11 @@ func (a Action) objection(c PatternCost, acknowledgeable bool) string {
 	if verdict.Decision != redos.Refused {
 		return ""
 	}
-	if c.Report.Complexity == redos.Polynomial {
-		return verdict.Reason + fmt.Sprintf("; or say that it is meant, by acknowledgeCost=\"%d\"", c.Report.Degree)
+	reason := fmt.Sprintf("pattern %q: %s", shown(c.Pattern), verdict.Reason)
+	if c.Report.Complexity == redos.Polynomial && c.Report.Degree <= MaxAcknowledgedCost {
+		reason += fmt.Sprintf("; or say that it is meant, by acknowledgeCost=\"%d\"", c.Report.Degree)
 	}
-	return verdict.Reason
+	return reason
 }
 
 func (a *Action) parseAcknowledgedCost(node *xmltree.Node, where string) error {
@@ -164,8 +170,8 @@ func (a *Action) parseAcknowledgedCost(node *xmltree.Node, where string) error {
 		return nil
 	}
 	degree, err := strconv.Atoi(text)
-	if err != nil || len(text) != 1 || degree < minAcknowledgedCost || degree > maxAcknowledgedCost {
-		return refuse(ReasonInvalidValue, "%s: acknowledgeCost %q is no degree from %d to %d", where, shown(text), minAcknowledgedCost, maxAcknowledgedCost)
+	if err != nil || len(text) != 1 || degree < minAcknowledgedCost || degree > MaxAcknowledgedCost {
+		return refuse(ReasonInvalidValue, "%s: acknowledgeCost %q is no degree from %d to %d", where, shown(text), minAcknowledgedCost, MaxAcknowledgedCost)
 	}
 	if a.Type != URLRewrite {
 		return refuse(ReasonInvalidValue, "%s: acknowledgeCost beside type %s, which has no patterns", where, a.Type)

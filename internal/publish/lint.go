@@ -111,7 +111,7 @@ func LintDocument(file string, document []byte) []Finding {
 	}
 	mitigations := make([]Source, 0, len(parsed.Configs))
 	for _, c := range parsed.Configs {
-		mitigations = append(mitigations, Source{File: file, Config: c})
+		mitigations = append(mitigations, Source{File: file, Config: acknowledgedAs(parsed.Version, c)})
 	}
 	return append(findings, Lint(mitigations)...)
 }

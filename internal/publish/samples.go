@@ -3,6 +3,7 @@ package publish
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"mitigation.dev/ems/internal/ocs"
 	"mitigation.dev/ems/internal/rewrite"
@@ -35,6 +36,21 @@ func lintCosts(c ocs.Config, add func(Level, string, ...any)) {
 			}
 		}
 	}
+}
+
+// acknowledgedAs returns a mitigation of a document as the reader of that version takes it: version 1.0.4 cannot
+// acknowledge costs, and has to be accepted without. Lint judges by version 1.1, which it would be signed as.
+func acknowledgedAs(version string, c ocs.Config) ocs.Config {
+	if version != ocs.Version104 {
+		return c
+	}
+	c.Actions = slices.Clone(c.Actions)
+	for i := range c.Actions {
+		if a := &c.Actions[i]; a.Type == ocs.URLRewrite {
+			a.AcknowledgedCost = ocs.MaxAcknowledgedCost
+		}
+	}
+	return c
 }
 
 // checkContent refuses to sign what Lint has an error about.

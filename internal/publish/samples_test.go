@@ -40,6 +40,25 @@ func TestLintTellsWhatPatternsCost(t *testing.T) {
 	}
 }
 
+func TestLintTakesOldDocumentsAsServersDo(t *testing.T) {
+	config := reviewed()
+	config.Actions[0].Rewrite, config.Actions[0].AcknowledgedCost = rule(".*evil.*good.*", abort), 3
+	config.Samples[0].URL = "/evil/good"
+	document, err := ocs.Build(ocs.Document{Configs: []ocs.Config{config}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := strings.NewReplacer(` acknowledgeCost="3"`, "", `version="1.1"`, `version="1.0.4"`).Replace(string(document))
+	findings := LintDocument("d.xml", []byte(old))
+	if len(findings) != 1 || findings[0].Level != Warning || !strings.Contains(findings[0].Message, "degree 3") {
+		t.Errorf("findings = %v, want a warning", findings)
+	}
+	newer := strings.Replace(old, `version="1.0.4"`, `version="1.1"`, 1)
+	if findings := LintDocument("d.xml", []byte(newer)); !Failed(findings) {
+		t.Errorf("findings = %v, want an error", findings)
+	}
+}
+
 func TestBrokenSamplesAreNotSigned(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*ocs.Config)

@@ -85,10 +85,13 @@ const batchSize = 512
 // of reading, and that of the context.
 func Replay(ctx context.Context, site *rewrite.Site, log io.Reader, options ReplayOptions) (Summary, error) {
 	batches := make(chan []accesslog.Entry, runtime.GOMAXPROCS(0))
-	tallies := make([]*tally, runtime.GOMAXPROCS(0))
-	var workers sync.WaitGroup
+	// The last one is for the lines that cannot be read.
+	tallies := make([]*tally, runtime.GOMAXPROCS(0)+1)
 	for i := range tallies {
 		tallies[i] = newTally(site, options)
+	}
+	var workers sync.WaitGroup
+	for i := range len(tallies) - 1 {
 		workers.Go(func() {
 			for batch := range batches {
 				for k := range batch {
@@ -97,11 +100,10 @@ func Replay(ctx context.Context, site *rewrite.Site, log io.Reader, options Repl
 			}
 		})
 	}
-	unreadable := newTally(site, options)
-	err := read(ctx, log, batches, unreadable)
+	err := read(ctx, log, batches, tallies[len(tallies)-1])
 	close(batches)
 	workers.Wait()
-	return merge(append(tallies, unreadable), options.Examples), err
+	return merge(tallies, options.Examples), err
 }
 
 func read(ctx context.Context, log io.Reader, batches chan<- []accesslog.Entry, unreadable *tally) error {
@@ -159,7 +161,7 @@ func (t *tally) add(entry *accesslog.Entry) {
 	SetHeaders(&request, t.Headers)
 	t.summary.Requests++
 	t.summary.seen(entry.When)
-	result, err := t.site.Evaluate(request)
+	result, err := patiently(func() (rewrite.Result, error) { return t.site.Evaluate(request) })
 	if err != nil {
 		t.summary.NotEvaluated++
 		example := t.example(entry, request)

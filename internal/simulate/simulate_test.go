@@ -201,3 +201,32 @@ func TestSamplesAreJudged(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func FuzzAsk(f *testing.F) {
+	for _, seed := range [][2]string{
+		{"GET /a?b=c", inRules(rule("r", "^a", abort))}, {"POST https://h:444/x?y", server("", inRules(rule("r", "^x", forbid)))},
+		{"/%zz", web("<clear/>")}, {"# x", "<rewrite/>"}, {"GET /a,b,,,,,,,,,,,,,,,,,", "<"},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, text, content string) {
+		request, err := ParseRequest(text)
+		if err != nil {
+			return
+		}
+		if !strings.HasPrefix(request.Path, "/") || request.Host == "" || request.Method == "" {
+			t.Errorf("%q is %+v", text, request)
+		}
+		for _, rules := range []Rules{
+			{Fragment: file(content)}, {ApplicationHost: file(content), Site: "A"}, {WebConfigs: []WebConfig{{"/", *file(content)}}},
+		} {
+			site, err := rules.Compose(rewrite.Options{})
+			if err != nil {
+				continue
+			}
+			if answer, err := Ask(site, text, request, true); err == nil && (answer.Outcome == "" || answer.Verdict == "" || answer.Text == "") {
+				t.Errorf("%+v", answer)
+			}
+		}
+	})
+}

@@ -64,7 +64,7 @@ func (l *list) Set(value string) error {
 // Bind adds the flags.
 func Bind(flags *flag.FlagSet) *Command {
 	c := &Command{}
-	flags.StringVar(&c.rules, "rules", "", "`file` with a <rewrite> element; its rules come before all others")
+	flags.StringVar(&c.rules, "rules", "", "`file` with a rewrite element; its rules come before all others")
 	flags.StringVar(&c.config, "config", "", "applicationHost.config, the `file` of a server")
 	flags.Var(&c.webConfigs, "web-config", "`PATH=FILE`: the web.config of a folder of the site, / for the site itself; may be repeated")
 	flags.StringVar(&c.site, "site", ocs.DefaultTarget, "`name` of the site")
