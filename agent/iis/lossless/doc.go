@@ -16,7 +16,10 @@
 // declarations, unknown entities, anything that is not well-formed. Parse has a second reader go over the same bytes,
 // which shares no code with the first and only follows tags, quotes and comments, and refuses the file when the two see
 // different elements or another order of them; up to 2 MiB encoding/xml has to agree as well. Scan leaves that out and is
-// meant for bytes that are parsed again later anyway.
+// meant for bytes that are parsed again later anyway; CrossCheck makes up for it.
+//
+// Attributes are checked when the file is read, and read again from their tag whenever somebody asks for one: of the
+// hundreds of thousands in a large file only a few are ever asked for.
 //
 // Names and values are parts of the bytes, not copies: whoever keeps one of them keeps the whole file in memory.
 package lossless

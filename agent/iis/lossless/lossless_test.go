@@ -3,6 +3,7 @@ package lossless
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/xml"
 	"errors"
 	"os"
 	"path/filepath"
@@ -265,6 +266,7 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"<a/>", "\xEF\xBB\xBF<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<a b='c'>\r\n <!-- d --> <e/>&#xA;<![CDATA[f]]></a >\n",
 		"<a><b></a></b>", "<a b=\"&lt;&#65;\"><?pi x?></a>", "<a:b xmlns:a='u'/>", string(utf16LE("<a/>", true)), "<a><!-- -- --></a>",
+		"<a b = '>\"/' c=\"'\"\td='&#9;e'/>", "<a b='1'><c\n/><d e=''></d></a>", "<a b:c=\"d\u00e9\" \u00e9='f'/>",
 	} {
 		f.Add([]byte(s))
 	}
@@ -281,6 +283,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		checkTree(t, doc, doc.Root, 0, len(data))
+		checkAttributes(t, doc)
 		if out, err := Apply(data, nil); err != nil || !bytes.Equal(out, data) {
 			t.Fatalf("no splice changes the file: %v", err)
 		}
@@ -307,6 +310,41 @@ func checkTree(t *testing.T, doc *Document, e *Element, from, to int) {
 	}
 }
 
+// checkAttributes compares the attributes, which are read from their tags a second time, with those that encoding/xml sees.
+func checkAttributes(t *testing.T, doc *Document) {
+	t.Helper()
+	var got, want []string
+	var walk func(e *Element)
+	walk = func(e *Element) {
+		for _, a := range e.Attrs() {
+			got = append(got, e.Name+" "+a.Name)
+			if found := e.Attr(a.Name); found == nil || *found != a || e.Value(a.Name) != a.Value {
+				t.Fatalf("attribute %q of %q is %+v and %+v", a.Name, e.Name, a, found)
+			}
+		}
+		for _, c := range e.Children {
+			walk(c)
+		}
+	}
+	walk(doc.Root)
+	full := func(n xml.Name) string { return strings.TrimPrefix(n.Space+":"+n.Local, ":") }
+	dec := xml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(doc.Data, utf8BOM)))
+	for {
+		token, err := dec.RawToken()
+		if err != nil {
+			break // the end, since Parse has had it read already
+		}
+		if start, ok := token.(xml.StartElement); ok {
+			for _, a := range start.Attr {
+				want = append(want, full(start.Name)+" "+full(a.Name))
+			}
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
 // TestRealFiles reads the public configuration files that EMS_TESTDATA points at.
 func TestRealFiles(t *testing.T) {
 	dir := os.Getenv("EMS_TESTDATA")
@@ -327,7 +365,7 @@ func TestRealFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = Parse(data)
+			doc, err := Parse(data)
 			for suffix, text := range malformed {
 				if strings.HasSuffix(name, suffix) {
 					if err == nil || !strings.Contains(err.Error(), text) {
@@ -339,6 +377,7 @@ func TestRealFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			checkAttributes(t, doc)
 		})
 	}
 }

@@ -3,6 +3,7 @@ package lossless
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -419,10 +420,8 @@ func (s *scanner) attributes(e *Element) error {
 				return err
 			}
 		}
-		for _, other := range s.names {
-			if other == name {
-				return s.fail(start, "attribute %q stands twice in %q", name, e.Name)
-			}
+		if slices.Contains(s.names, name) {
+			return s.fail(start, "attribute %q stands twice in %q", name, e.Name)
 		}
 		s.names = append(s.names, name)
 	}
