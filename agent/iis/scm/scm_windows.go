@@ -125,8 +125,7 @@ func with(service, verb string, access uint32, do func(windows.Handle) error) (e
 		if err == nil {
 			return
 		}
-		var code windows.Errno
-		if errors.As(err, &code) {
+		if code, ok := errors.AsType[windows.Errno](err); ok {
 			if cause := causeOf(uint32(code)); cause != nil {
 				err = fmt.Errorf("%w (error %d)", cause, uint32(code))
 			}

@@ -31,12 +31,10 @@ type handler struct{}
 func (handler) Execute(_ []string, requests <-chan svc.ChangeRequest, status chan<- svc.Status) (bool, uint32) {
 	status <- svc.Status{State: svc.Running, Accepts: svc.AcceptStop}
 	for r := range requests {
-		switch r.Cmd {
-		case svc.Interrogate:
-			status <- r.CurrentStatus
-		case svc.Stop:
+		if r.Cmd == svc.Stop {
 			return false, 0
 		}
+		status <- r.CurrentStatus
 	}
 	return false, 0
 }
@@ -95,10 +93,13 @@ func want(t *testing.T, m Manager, name string, start control.StartType, state c
 	t.Helper()
 	var got control.Service
 	var err error
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for range 600 { // 30 seconds
 		if got, err = m.Query(t.Context(), name); err != nil || got.StartType == start && got.State == state {
 			break
 		}
+		<-again.C
 	}
 	if err != nil || got.StartType != start || got.State != state {
 		t.Fatalf("service is %+v, error %v; want %s and %s", got, err, start, state)
