@@ -25,6 +25,7 @@ import (
 	"mitigation.dev/ems/agent/iis"
 	iiscontrol "mitigation.dev/ems/agent/iis/control"
 	"mitigation.dev/ems/agent/iis/standin"
+	"mitigation.dev/ems/agent/samples"
 	"mitigation.dev/ems/internal/ocs"
 	"mitigation.dev/ems/internal/policy"
 	"mitigation.dev/ems/internal/revocation"
@@ -59,8 +60,11 @@ type fleet struct {
 	away    bool
 	last    cluster.Report
 	reports int
-	// more actions of the documents that are published.
-	more []ocs.Action
+	// more actions of the documents that are published, and samples.
+	more    []ocs.Action
+	samples []ocs.Sample
+	// tamper changes a document before it is signed.
+	tamper func(unsigned []byte) []byte
 }
 
 func (f *fleet) Plan() (*enforce.Plan, bool, error) {
@@ -133,9 +137,13 @@ func (f *fleet) publish(sequence, revision int64) enforce.Entry {
 			{ID: "M1.1", Type: ocs.URLRewrite, Scope: ocs.ScopeSite, Target: "Default Web Site", Description: "Rule", Rewrite: []byte(ruleText)},
 			{ID: "M1.2", Type: ocs.AppPool, Scope: ocs.ScopeServer, Target: "MSExchangeOABAppPool", Description: "Pool", Value: ocs.ValueStopped},
 		}, f.more...),
+		Samples: f.samples,
 	}}})
 	if err != nil {
 		f.Fatal(err)
+	}
+	if f.tamper != nil {
+		unsigned = f.tamper(unsigned)
 	}
 	signed, err := xmlsig.Sign(unsigned, xmlsig.SignOptions{Key: f.keys.ECDSA.Key, Certificates: f.keys.ECDSA.Chain()})
 	if err != nil {
@@ -381,6 +389,67 @@ func TestLoop(t *testing.T) {
 				if got, err := services.Query(f.Context(), s.Name); err != nil || got.StartType != s.StartType || got.State != s.State {
 					f.Errorf("%s is %+v, error %v", s.Name, got, err)
 				}
+			}
+		},
+		"a mitigation that blocks a request of the pool waits until the pool takes it back": func(f *fleet) {
+			before := f.config()
+			entry := f.publish(1, 1)
+			f.want(entry)
+			f.plan.MustPass = []samples.Sample{{Number: 1, Pool: true, Expect: samples.Passed, URL: "/powershell/healthcheck.htm"}}
+			f.pass()
+			f.wantReport(enforce.Failed, iis.SamplesFailed, 0)
+			f.wantChanges()
+			want := `the pool's mustPass request 1 (GET "/powershell/healthcheck.htm") on site "Default Web Site": expected Passed, got Aborted by rule "EMS M1.1 Block probe"`
+			if got := f.last.Results[0].Message; !strings.Contains(got, want) {
+				f.Errorf("message = %q, want it to say %q", got, want)
+			}
+			if !bytes.Equal(before, f.config()) || f.poolState("MSExchangeOABAppPool") != iiscontrol.PoolStarted {
+				f.Error("something of it was put in place")
+			}
+			f.want(entry)
+			f.pass()
+			f.wantInPlace()
+			f.wantReport(enforce.Applied, "Enabled", 1)
+		},
+		"a request that the pool adds later is told and takes nothing away": func(f *fleet) {
+			entry := f.publish(1, 1)
+			f.want(entry)
+			f.pass()
+			f.want(entry)
+			f.plan.MustPass = []samples.Sample{{Number: 1, Pool: true, Expect: samples.Passed, URL: "/powershell/healthcheck.htm"}}
+			f.pass()
+			f.wantInPlace()
+			f.wantReport(enforce.Applied, iis.SamplesFailed, 1)
+			if got := f.last.Results[0]; got.Effective != "True" || !strings.Contains(got.Message, "in place and stays") {
+				f.Errorf("result = %+v, want it in effect and the request told", got)
+			}
+		},
+		"a revision that blocks its own must-pass sample leaves the earlier one": func(f *fleet) {
+			f.want(f.publish(1, 1))
+			f.pass()
+			f.samples = []ocs.Sample{{Expect: ocs.Blocked, URL: "/powershell"}, {Expect: ocs.Passed, URL: "/owa?x=powershell"}}
+			f.want(f.publish(2, 2))
+			f.pass()
+			f.wantInPlace()
+			f.wantReport(enforce.Failed, iis.SamplesFailed, 1)
+			f.samples = f.samples[:1]
+			f.want(f.publish(3, 3))
+			f.pass()
+			f.wantReport(enforce.Applied, "Enabled", 3)
+		},
+		"a pattern of exponential cost is refused on the server, too": func(f *fleet) {
+			f.tamper = func(unsigned []byte) []byte {
+				return bytes.ReplaceAll(unsigned, []byte(`pattern="powershell"`), []byte(`pattern="^(a+)+$"`))
+			}
+			before := f.config()
+			f.want(f.publish(1, 1))
+			f.pass()
+			f.wantReport(enforce.Failed, enforce.ReasonConfigRefused, 0)
+			if got := f.last.Results[0].Message; !strings.Contains(got, ocs.ReasonCostlyPattern) {
+				f.Errorf("message = %q, want it to say %s", got, ocs.ReasonCostlyPattern)
+			}
+			if !bytes.Equal(before, f.config()) {
+				f.Error("the configuration was written")
 			}
 		},
 		"a block leaves the server as it was, byte for byte": func(f *fleet) {

@@ -11,6 +11,7 @@ import (
 
 	"mitigation.dev/ems/agent/enforce"
 	"mitigation.dev/ems/agent/iis/effective"
+	"mitigation.dev/ems/agent/samples"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	emsv1ac "mitigation.dev/ems/api/v1alpha1/applyconfiguration/api/v1alpha1"
 	"mitigation.dev/ems/internal/build"
@@ -52,6 +53,13 @@ func planOf(p *emsv1.MitigationPlan) (*enforce.Plan, error) {
 			return nil, fmt.Errorf("plan %s: fixedBuilds: %s: %w", p.Name, f.ID, err)
 		}
 		plan.FixedBuilds = append(plan.FixedBuilds, policy.FixedBuild{ID: string(f.ID), Build: number})
+	}
+	for i, r := range p.Spec.MustPass {
+		sample := samples.Sample{Number: i + 1, Expect: samples.Passed, Pool: true, Method: r.Method, URL: r.URL, Host: r.Host}
+		for _, h := range r.Headers {
+			sample.Headers = append(sample.Headers, samples.Header{Name: h.Name, Value: h.Value})
+		}
+		plan.MustPass = append(plan.MustPass, sample)
 	}
 	for _, r := range p.Spec.Revocation {
 		plan.Revocation = append(plan.Revocation, enforce.RevocationRef{FeedName: r.FeedName, BundleName: r.BundleName, Digest: r.Digest})

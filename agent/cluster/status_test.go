@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	"mitigation.dev/ems/agent/enforce"
+	"mitigation.dev/ems/agent/samples"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/build"
 	"mitigation.dev/ems/internal/policy"
@@ -356,6 +357,7 @@ func TestPlanOf(t *testing.T) {
 			}, {ID: "M2", Desired: emsv1.DesiredRemove, Reason: "BlockedByPool"}},
 			FixedBuilds: []emsv1.FixedBuild{{ID: "M1", Build: "15.2.2562.43"}},
 			Revocation:  []emsv1.PlanRevocation{{FeedName: "contoso", BundleName: "contoso-42", Digest: digest}},
+			MustPass:    []emsv1.SampleRequest{{URL: "/health"}, {Method: "POST", URL: "/owa", Host: "mail.contoso.com", Headers: []emsv1.HTTPHeader{{Name: "X-Probe", Value: "1"}}}},
 		},
 	}
 	want := &enforce.Plan{
@@ -367,6 +369,10 @@ func TestPlanOf(t *testing.T) {
 		}, {ID: "M2", Decision: policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByPool}}},
 		FixedBuilds: []policy.FixedBuild{{ID: "M1", Build: number}},
 		Revocation:  []enforce.RevocationRef{{FeedName: "contoso", BundleName: "contoso-42", Digest: digest}},
+		MustPass: []samples.Sample{
+			{Number: 1, Pool: true, Expect: samples.Passed, URL: "/health"},
+			{Number: 2, Pool: true, Expect: samples.Passed, Method: "POST", URL: "/owa", Host: "mail.contoso.com", Headers: []samples.Header{{Name: "X-Probe", Value: "1"}}},
+		},
 	}
 	got, err := planOf(object)
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {

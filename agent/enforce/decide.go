@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"mitigation.dev/ems/agent/iis"
+	"mitigation.dev/ems/agent/samples"
 	"mitigation.dev/ems/internal/ocs"
 	"mitigation.dev/ems/internal/policy"
 )
@@ -57,8 +58,11 @@ func decideOne(in Input, e Entry, have *iis.Mitigation) (want *iis.Mitigation, r
 		if failure == nil {
 			situation.Applicability = applicability(in, e, config, product)
 			content, failure = contentOf(config, e)
-			if content != nil && in.Plan.WebConfig {
-				content.Placement = iis.PlaceWebConfig
+			if content != nil {
+				content.Samples = append(samplesOf(config, e), in.Plan.MustPass...)
+				if in.Plan.WebConfig {
+					content.Placement = iis.PlaceWebConfig
+				}
 			}
 			if situation.Applicability.Desired != policy.Apply {
 				failure = nil // what is not needed need not be installable
@@ -137,7 +141,7 @@ func applicability(in Input, e Entry, config ocs.Config, feedProduct string) pol
 func contentOf(config ocs.Config, e Entry) (*iis.Mitigation, *Failure) {
 	m := &iis.Mitigation{ID: config.ID, Revision: config.Revision, Digest: e.Document.Digest}
 	for _, a := range config.Actions {
-		if slices.ContainsFunc(e.Decision.BlockedActions, func(blocked string) bool { return policy.Covers(blocked, a.ID) }) {
+		if e.blocks(a.ID) {
 			continue
 		}
 		action := iis.Action{ID: a.ID, Type: string(a.Type)}
@@ -160,6 +164,29 @@ func contentOf(config ocs.Config, e Entry) (*iis.Mitigation, *Failure) {
 		return nil, mismatch("the plan wants the mitigation but blocks each of its actions; what is in place stays until the plan says Remove")
 	}
 	return m, nil
+}
+
+// samplesOf gives the samples of the signed Config. Which of its actions blocks a request a sample does not say, so that
+// those which must be blocked prove nothing once policy blocks an action.
+func samplesOf(config ocs.Config, e Entry) []samples.Sample {
+	less := slices.ContainsFunc(config.Actions, func(a ocs.Action) bool { return e.blocks(a.ID) })
+	var list []samples.Sample
+	for i, s := range config.Samples {
+		if less && s.Expect == ocs.Blocked {
+			continue
+		}
+		sample := samples.Sample{Number: i + 1, Expect: samples.Expectation(s.Expect), Method: s.Method, URL: s.URL, Host: s.Host}
+		for _, h := range s.Headers {
+			sample.Headers = append(sample.Headers, samples.Header{Name: h.Name, Value: h.Value})
+		}
+		list = append(list, sample)
+	}
+	return list
+}
+
+// blocks reports whether policy blocks an action.
+func (e Entry) blocks(action string) bool {
+	return slices.ContainsFunc(e.Decision.BlockedActions, func(blocked string) bool { return policy.Covers(blocked, action) })
 }
 
 func mismatch(format string, args ...any) *Failure {

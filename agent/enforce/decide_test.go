@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"mitigation.dev/ems/agent/iis"
+	"mitigation.dev/ems/agent/samples"
 	"mitigation.dev/ems/internal/build"
 	"mitigation.dev/ems/internal/ocs"
 	"mitigation.dev/ems/internal/policy"
@@ -357,6 +358,36 @@ func TestDecide(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestSamplesGoWithTheMitigation(t *testing.T) {
+	pool := samples.Sample{Number: 1, Pool: true, Expect: samples.Passed, URL: "/health"}
+	block := samples.Sample{Number: 1, Expect: samples.Blocked, Method: "POST", URL: "/x", Host: "h", Headers: []samples.Header{{Name: "A", Value: "b"}}}
+	pass := samples.Sample{Number: 2, Expect: samples.Passed, URL: "/y"}
+	document := holding(func(c *ocs.Config) {
+		c.Samples = []ocs.Sample{{Expect: ocs.Blocked, Method: "POST", URL: "/x", Host: "h", Headers: []ocs.Header{{Name: "A", Value: "b"}}}, {Expect: ocs.Passed, URL: "/y"}}
+	})
+	for name, tc := range map[string]struct {
+		blocked []string
+		want    []samples.Sample
+	}{
+		"those of the document and of the pool":                    {want: []samples.Sample{block, pass, pool}},
+		"not those that need all actions, once one is blocked":     {blocked: []string{"M1.2"}, want: []samples.Sample{pass, pool}},
+		"all of them if a block names an action of something else": {blocked: []string{"M2.1"}, want: []samples.Sample{block, pass, pool}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := Decide(Input{
+				Server: "fe01", Documents: map[DocumentRef]Document{newDocument: document},
+				Plan: &Plan{MustPass: []samples.Sample{pool}, Entries: []Entry{entry(func(e *Entry) { e.Decision.BlockedActions = tc.blocked })}},
+			})
+			if len(got.Wanted) != 1 {
+				t.Fatalf("wanted = %+v", got.Wanted)
+			}
+			if diff := cmp.Diff(tc.want, got.Wanted[0].Samples); diff != "" {
+				t.Errorf("samples differ (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

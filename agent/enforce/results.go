@@ -96,6 +96,17 @@ func Judge(results []Result, verdicts []effective.Verdict) []Result {
 		if r.State == Applied && (v.Status == effective.False || v.Status == effective.Unknown) {
 			r.Reason, r.Message = v.Reason, v.Message
 		}
+		if r.State == Applied && v.Harm != "" {
+			harm := "in place and stays, although it blocks what must pass: " + v.Harm
+			if v.Status == effective.True {
+				r.Reason, r.Message = iis.SamplesFailed, harm
+			} else {
+				r.Message += "; " + harm
+			}
+		}
+		if r.State == Applied && v.Note != "" {
+			r.Message = strings.TrimPrefix(r.Message+"; "+v.Note, "; ")
+		}
 	}
 	return out
 }

@@ -101,6 +101,18 @@ func TestJudge(t *testing.T) {
 			result: failed, verdict: effective.Verdict{ID: "M1", Status: effective.False, Reason: effective.Cleared, Message: "line 3"},
 			want: Result{ID: "M1", State: Failed, Reason: "SiteNotFound", Message: "create it", Revision: 1, Digest: oldDigest, Effective: "False"},
 		},
+		"what blocks a request that must pass stays and tells it": {
+			result: applied, verdict: effective.Verdict{ID: "M1", Status: effective.True, Reason: effective.InEffect, Harm: "sample 2"},
+			want: Result{ID: "M1", State: Applied, Reason: "SamplesFailed", Message: "in place and stays, although it blocks what must pass: sample 2", Revision: 2, Digest: newDigest, Effective: "True"},
+		},
+		"the reason of what IIS does not run comes before that": {
+			result: applied, verdict: effective.Verdict{ID: "M1", Status: effective.False, Reason: effective.Cleared, Message: "line 3", Harm: "sample 2"}, wantNot: true,
+			want: Result{ID: "M1", State: Applied, Reason: "Cleared", Message: "line 3; in place and stays, although it blocks what must pass: sample 2", Revision: 2, Digest: newDigest, Effective: "False"},
+		},
+		"a doubt about what must pass is a message and no more": {
+			result: applied, verdict: effective.Verdict{ID: "M1", Status: effective.True, Reason: effective.InEffect, Note: "not known"},
+			want: Result{ID: "M1", State: Applied, Reason: "Enabled", Message: "not known", Revision: 2, Digest: newDigest, Effective: "True"},
+		},
 		"what is not in place has no effect to speak of": {
 			result: Result{ID: "M1", State: Removed, Reason: "BlockedByPool"}, verdict: effective.Verdict{ID: "M1", Status: effective.False, Reason: effective.Missing},
 			want: Result{ID: "M1", State: Removed, Reason: "BlockedByPool"},

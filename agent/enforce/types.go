@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"mitigation.dev/ems/agent/iis"
+	"mitigation.dev/ems/agent/samples"
 	"mitigation.dev/ems/internal/ocs"
 	"mitigation.dev/ems/internal/policy"
 	"mitigation.dev/ems/internal/rollout"
@@ -19,6 +20,8 @@ type Plan struct {
 	FixedBuilds []policy.FixedBuild `json:"fixedBuilds,omitempty"`
 	// Revocation says which revocation lists the server shall know, at most once for each feed.
 	Revocation []RevocationRef `json:"revocation,omitempty"`
+	// MustPass are requests that no mitigation may block.
+	MustPass []samples.Sample `json:"mustPass,omitempty"`
 }
 
 // RevocationRef says where the revocation lists of a feed are.

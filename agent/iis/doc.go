@@ -37,6 +37,10 @@
 // journal's included, stay the same, the next pass reads none of them and only looks at pools and services. The memory is
 // not trusted for files younger than the resolution of a file system's clock.
 //
+// A mitigation that is new or changed is put in place only if its samples come out as they have to (package samples) when
+// its rules stand in the files, which is tried in memory together with what was chosen before it. One that is in place stays
+// whatever its samples say; Effective tells of them.
+//
 // Effective says whether IIS would really run what stands in the files (package effective); a Reconcile does not depend on
 // it, and nothing is changed for it. Of the folders below a target only those that are applications or virtual
 // directories are searched for elements of the same name.

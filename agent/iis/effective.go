@@ -45,6 +45,9 @@ func (s *Server) Effective() ([]effective.Verdict, error) {
 	}
 	verdicts := effective.Resolve(view, targets)
 	s.effective = files.used // what was not asked for is forgotten
+	if err := s.sampleVerdicts(view.Host, applied, verdicts); err != nil {
+		return nil, err
+	}
 	return append(verdicts, unreadable...), nil
 }
 

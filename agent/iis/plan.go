@@ -78,13 +78,18 @@ func (s *sums) add(logical apphost.Wanted, parts map[string]apphost.Wanted) {
 func decide(led *ledger, set *fileSet, wanted []Mitigation, blocked map[string]error) *plan {
 	p := &plan{failures: map[string]error{}}
 	sum := &sums{files: map[string]apphost.Wanted{}}
-	try := func(m Mitigation, fresh, altered bool) error {
+	try := func(m Mitigation, fresh, altered, gated bool) error {
 		content, parts, err := set.place(m)
 		if err != nil {
 			return err
 		}
 		if err := set.check(content, parts, sum); err != nil {
 			return err
+		}
+		if gated {
+			if err := set.gate(m, content, parts, sum); err != nil {
+				return err
+			}
 		}
 		sum.add(content, parts)
 		p.chosen = append(p.chosen, chosen{mitigation: m, content: content, parts: parts, targets: m.targets(), fresh: fresh, altered: altered})
@@ -110,13 +115,15 @@ func decide(led *ledger, set *fileSet, wanted []Mitigation, blocked map[string]e
 			err, fresh = loop, true
 		}
 		if err == nil || !fresh {
-			err = try(m, fresh, alters(current, m))
+			// What is in place stays there even if its samples do not come out well any more: Effective tells.
+			altered := alters(current, m)
+			err = try(m, fresh, altered, altered)
 		}
 		if err == nil {
 			continue
 		}
 		if fresh && instead != nil {
-			if keepErr := try(*instead, current == nil || !same(*current, *instead), alters(current, *instead)); keepErr == nil {
+			if keepErr := try(*instead, current == nil || !same(*current, *instead), alters(current, *instead), false); keepErr == nil {
 				err = refusal.Wrap(refusal.Of(err, ConfigurationWriteFailed), err, "revision %d cannot be installed and revision %d stays", m.Revision, instead.Revision)
 			}
 		}

@@ -51,6 +51,7 @@ type Server struct {
 	factsList      string
 	switches       func() effective.Registry
 	effective      map[effectiveKey]effectiveFile // files as Effective read them last
+	sampled        *sampled
 	mu             sync.Mutex
 }
 

@@ -3,6 +3,7 @@ package iis
 import (
 	"mitigation.dev/ems/agent/iis/apphost"
 	"mitigation.dev/ems/agent/iis/refusal"
+	"mitigation.dev/ems/agent/samples"
 )
 
 // Types of actions.
@@ -41,6 +42,9 @@ type Mitigation struct {
 	Actions  []Action `json:"actions"`
 	// Placement of rules, one of the constants; "" is PlaceApplicationHost.
 	Placement string `json:"placement,omitempty"`
+	// Samples are requests and what shall become of them. A mitigation is put in place only if they come out so; they change
+	// nothing on the server themselves.
+	Samples []samples.Sample `json:"samples,omitempty"`
 }
 
 // State is what became of a mitigation.
@@ -89,6 +93,7 @@ const (
 	ServiceStartFailed       = refusal.ServiceStartFailed
 	StateContested           = refusal.StateContested
 	CrashLoop                = refusal.CrashLoop
+	SamplesFailed            = refusal.SamplesFailed
 	JournalCorrupt           = refusal.JournalCorrupt
 	JournalFailed            = refusal.JournalFailed
 )

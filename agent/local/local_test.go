@@ -15,6 +15,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"mitigation.dev/ems/agent/facts"
+	"mitigation.dev/ems/agent/iis"
 	"mitigation.dev/ems/agent/iis/standin"
 	"mitigation.dev/ems/agent/journal/durable"
 	"mitigation.dev/ems/agent/state"
@@ -216,6 +217,30 @@ func TestApplyStatusRevertLeaveTheServerAsItWas(t *testing.T) {
 				b.wantReport(b.status(""), Unchanged, 0)
 			})
 		}
+	}
+}
+
+func TestSamplesAreAGate(t *testing.T) {
+	b := newBox(t, iistree.Options{})
+	good, bad := rule("M1", 1, "powershell"), rule("M2", 1, "o")
+	good.Samples = []ocs.Sample{{Expect: ocs.Blocked, URL: "/powershell"}, {Expect: ocs.Passed, URL: "/owa"}}
+	bad.Samples = []ocs.Sample{{Expect: ocs.Blocked, URL: "/o"}, {Expect: ocs.Passed, URL: "/owa/auth"}}
+	document := b.publish(1, good, bad)
+	before := b.config()
+	diff := Diff(t.Context(), b.options(document))
+	if m := diff.Mitigations[1]; m.State != "Failed" || m.Reason != iis.SamplesFailed || b.config() != before {
+		t.Errorf("diff says %+v, want that M2 would not be applied", m)
+	}
+	report := b.apply(document)
+	if m := report.Mitigations[0]; m.State != "Applied" || m.Effective != "True" {
+		t.Errorf("M1 is %+v, want it applied", m)
+	}
+	m := report.Mitigations[1]
+	if m.State != "Failed" || m.Reason != iis.SamplesFailed || !strings.Contains(m.Message, `sample 2 (GET "/owa/auth")`) {
+		t.Errorf("M2 is %+v, want it refused for its second sample", m)
+	}
+	if text := b.config(); !strings.Contains(text, "EMS M1.1") || strings.Contains(text, "EMS M2.1") {
+		t.Error("the configuration does not hold M1 alone")
 	}
 }
 

@@ -164,6 +164,12 @@ type MitigationPlanSpec struct {
 	// +optional
 	Revocation []PlanRevocation `json:"revocation,omitempty"`
 
+	// mustPass are requests that no mitigation may block on the pool's servers. One that newly does is not applied.
+	// +kubebuilder:validation:MaxItems=32
+	// +listType=atomic
+	// +optional
+	MustPass []SampleRequest `json:"mustPass,omitempty"`
+
 	// fixedBuilds are builds that make a mitigation unnecessary, of every configuration in scope.
 	// +kubebuilder:validation:MaxItems=8192
 	// +listType=atomic

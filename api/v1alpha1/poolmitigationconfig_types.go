@@ -91,13 +91,14 @@ type HTTPCheck struct {
 	Body string `json:"body,omitempty"`
 }
 
-// HealthChecks say how a server proves that a mitigation did no harm.
-// In this version they are accepted without effect.
+// HealthChecks say how a server proves that a mitigation does no harm. In this version only mustPass has an effect.
 //
 // +kubebuilder:validation:MinProperties=1
 type HealthChecks struct {
-	// mustPass are requests that no mitigation may block. Accepted without effect in this version.
-	// +kubebuilder:validation:MaxItems=64
+	// mustPass are requests that no mitigation may block. A server that finds, before it applies a mitigation, that its rules
+	// would newly block one of them does not apply it (SamplesFailed).
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:XValidation:rule="self.all(r, r.url.startsWith('/'))",message="a url is path and query of the request, and begins with a slash"
 	// +listType=atomic
 	// +optional
 	MustPass []SampleRequest `json:"mustPass,omitempty"`
@@ -181,7 +182,7 @@ type PoolMitigationConfigSpec struct {
 	// +optional
 	Rollout RolloutSpec `json:"rollout,omitzero"`
 
-	// healthChecks say how a server proves that a mitigation did no harm.
+	// healthChecks say how a server proves that a mitigation does no harm.
 	// +optional
 	HealthChecks HealthChecks `json:"healthChecks,omitzero"`
 }

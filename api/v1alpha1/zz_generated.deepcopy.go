@@ -733,6 +733,13 @@ func (in *MitigationPlanSpec) DeepCopyInto(out *MitigationPlanSpec) {
 		*out = make([]PlanRevocation, len(*in))
 		copy(*out, *in)
 	}
+	if in.MustPass != nil {
+		in, out := &in.MustPass, &out.MustPass
+		*out = make([]SampleRequest, len(*in))
+		for i := range *in {
+			(*in)[i].DeepCopyInto(&(*out)[i])
+		}
+	}
 	if in.FixedBuilds != nil {
 		in, out := &in.FixedBuilds, &out.FixedBuilds
 		*out = make([]FixedBuild, len(*in))

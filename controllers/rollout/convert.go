@@ -83,7 +83,7 @@ func revocation(entries []rollout.Entry, feeds []emsv1.MitigationFeed) []emsv1.P
 // render turns a plan into the spec of its object.
 func render(pool *emsv1.PoolMitigationConfig, configurations []emsv1.MitigationConfiguration, feeds []emsv1.MitigationFeed, plan rollout.Plan) emsv1.MitigationPlanSpec {
 	spec := emsv1.MitigationPlanSpec{
-		Mode: pool.Spec.GetMode(), Placement: pool.Spec.Placement, Revocation: revocation(plan.Entries, feeds),
+		Mode: pool.Spec.GetMode(), Placement: pool.Spec.Placement, Revocation: revocation(plan.Entries, feeds), MustPass: pool.Spec.HealthChecks.MustPass,
 		Sources: []emsv1.PlanSource{{
 			Kind: "PoolMitigationConfig", Name: pool.Name, Generation: new(pool.Generation),
 		}},

@@ -114,6 +114,29 @@ var _ = Describe("The rollout controller", func() {
 		Eventually(wants(ctx)).Should(Equal([]string{"M1: Apply Enabled", "PING1: Apply Enabled"}))
 	})
 
+	It("hands the requests that must pass down to the servers", func(ctx SpecContext) {
+		Eventually(wants(ctx)).Should(HaveLen(2))
+		requests := []emsv1.SampleRequest{{URL: "/owa/healthcheck.htm"}, {Method: "POST", URL: "/ews", Host: "mail.contoso.com", Headers: []emsv1.HTTPHeader{{Name: "X-Probe", Value: "1"}}}}
+		update(ctx, pool, func() { pool.Spec.HealthChecks.MustPass = requests })
+		Eventually(func(g Gomega) {
+			plan := &emsv1.MitigationPlan{}
+			g.Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(pool), plan)).To(Succeed())
+			g.Expect(plan.Spec.MustPass).To(Equal(requests))
+		}).Should(Succeed())
+
+		By("taking them back")
+		update(ctx, pool, func() { pool.Spec.HealthChecks.MustPass = nil })
+		Eventually(func(g Gomega) {
+			plan := &emsv1.MitigationPlan{}
+			g.Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(pool), plan)).To(Succeed())
+			g.Expect(plan.Spec.MustPass).To(BeEmpty())
+		}).Should(Succeed())
+
+		By("refusing what is no path")
+		pool.Spec.HealthChecks.MustPass = []emsv1.SampleRequest{{URL: "https://mail.contoso.com/owa"}}
+		Expect(env.Client.Update(ctx, pool)).To(MatchError(ContainSubstring("begins with a slash")))
+	})
+
 	It("keeps the plan while a configuration cannot be understood", func(ctx SpecContext) {
 		Eventually(wants(ctx)).Should(HaveLen(2))
 		broken := &emsv1.MitigationConfiguration{

@@ -55,6 +55,9 @@ const (
 	RewriteSwitchedOff = "RewriteSwitchedOff"
 	// SiteNotFound means that the server has no such site.
 	SiteNotFound = "SiteNotFound"
+	// SampleNotBlocked means that a sample of the mitigation that must be blocked passes. Resolve knows no samples: package
+	// iis adds this reason and the next.
+	SampleNotBlocked = "SampleNotBlocked"
 )
 
 // Reasons of verdicts that are Unknown.
@@ -69,6 +72,8 @@ const (
 	ConfigurationRedirected = "ConfigurationRedirected"
 	// RegistryUnreadable means that the switches of URL Rewrite cannot be read.
 	RegistryUnreadable = "RegistryUnreadable"
+	// SampleUndecided means that nothing stands against the content, and that a sample cannot be decided.
+	SampleUndecided = "SampleUndecided"
 	// TooLarge means that the target has more levels, or more rules on them, than are looked at.
 	TooLarge = "TooLarge"
 )
@@ -78,7 +83,7 @@ func Reasons() []string {
 	return []string{
 		InEffect, SiteNotStarted, Missing, Altered, RuleDisabled, Cleared, RemovedByName, NotInherited, Shadowed, SectionInvalid, NameCollision,
 		ServerVariableNotAllowed, RewriteModuleMissing, RewriteSwitchedOff, SiteNotFound, MayBeShadowed, ConfigurationUnreadable,
-		ConfigurationMalformed, ConfigurationRedirected, RegistryUnreadable, TooLarge,
+		ConfigurationMalformed, ConfigurationRedirected, RegistryUnreadable, SampleNotBlocked, SampleUndecided, TooLarge,
 	}
 }
 
@@ -108,6 +113,10 @@ type Verdict struct {
 	Status  Status
 	Reason  string
 	Message string // names file, line and element; "" when all is well
+	// Harm names requests that must pass and that the mitigation blocks, "" if there are none.
+	Harm string
+	// Note says what is worth knowing beside it, "" if nothing is.
+	Note string
 	// LookAlikes are rules of others that do the same. They are nobody's business but their owner's.
 	LookAlikes []LookAlike
 }

@@ -37,6 +37,9 @@ const (
 	NameCollision = "NameCollision"
 	// UnsupportedContent means that the mitigation holds something that this agent does not install.
 	UnsupportedContent = "UnsupportedContent"
+	// SamplesFailed means that on this server the mitigation would let a request pass that it has to block, or block one that
+	// has to pass.
+	SamplesFailed = "SamplesFailed"
 )
 
 // Reasons of failures that concern a whole file.

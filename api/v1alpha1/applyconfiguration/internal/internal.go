@@ -527,6 +527,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: mode
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.Mode
+    - name: mustPass
+      type:
+        list:
+          elementType:
+            namedType: dev.mitigation.ems.api.v1alpha1.SampleRequest
+          elementRelationship: atomic
     - name: placement
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.Placement

@@ -5,10 +5,10 @@ package v1alpha1
 // HealthChecksApplyConfiguration represents a declarative configuration of the HealthChecks type for use
 // with apply.
 //
-// HealthChecks say how a server proves that a mitigation did no harm.
-// In this version they are accepted without effect.
+// HealthChecks say how a server proves that a mitigation does no harm. In this version only mustPass has an effect.
 type HealthChecksApplyConfiguration struct {
-	// mustPass are requests that no mitigation may block. Accepted without effect in this version.
+	// mustPass are requests that no mitigation may block. A server that finds, before it applies a mitigation, that its rules
+	// would newly block one of them does not apply it (SamplesFailed).
 	MustPass []SampleRequestApplyConfiguration `json:"mustPass,omitempty"`
 	// http are requests that the local server has to answer well. Accepted without effect in this version.
 	HTTP []HTTPCheckApplyConfiguration `json:"http,omitempty"`

@@ -21,6 +21,8 @@ type MitigationPlanSpecApplyConfiguration struct {
 	// revocation says which revocation lists the servers shall know, for each feed of the mitigations that hands out
 	// any. A feed that is not listed changes nothing: servers keep the lists they have.
 	Revocation []PlanRevocationApplyConfiguration `json:"revocation,omitempty"`
+	// mustPass are requests that no mitigation may block on the pool's servers. One that newly does is not applied.
+	MustPass []SampleRequestApplyConfiguration `json:"mustPass,omitempty"`
 	// fixedBuilds are builds that make a mitigation unnecessary, of every configuration in scope.
 	FixedBuilds []FixedBuildApplyConfiguration `json:"fixedBuilds,omitempty"`
 	// sources are the policy objects that the plan was rendered from.
@@ -71,6 +73,19 @@ func (b *MitigationPlanSpecApplyConfiguration) WithRevocation(values ...*PlanRev
 			panic("nil value passed to WithRevocation")
 		}
 		b.Revocation = append(b.Revocation, *values[i])
+	}
+	return b
+}
+
+// WithMustPass adds the given value to the MustPass field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the MustPass field.
+func (b *MitigationPlanSpecApplyConfiguration) WithMustPass(values ...*SampleRequestApplyConfiguration) *MitigationPlanSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithMustPass")
+		}
+		b.MustPass = append(b.MustPass, *values[i])
 	}
 	return b
 }

@@ -34,7 +34,7 @@ type PoolMitigationConfigSpecApplyConfiguration struct {
 	Placement *apiv1alpha1.Placement `json:"placement,omitempty"`
 	// rollout says how a mitigation spreads over the pool's servers.
 	Rollout *RolloutSpecApplyConfiguration `json:"rollout,omitempty"`
-	// healthChecks say how a server proves that a mitigation did no harm.
+	// healthChecks say how a server proves that a mitigation does no harm.
 	HealthChecks *HealthChecksApplyConfiguration `json:"healthChecks,omitempty"`
 }
 
