@@ -77,6 +77,11 @@ func (r *run) render(set *fileSet) ([]*result, error) {
 		}
 		res.out, res.state.Edits, res.state.Created = out.Data(), edits, f.base == nil
 	}
+	for _, res := range results {
+		if was := r.led.files[res.name]; res.out != nil && !res.state.Created {
+			res.state.Gone = bury(was.Gone, was.Edits, res.state.Edits)
+		}
+	}
 	return results, nil
 }
 
@@ -100,6 +105,7 @@ func (r *run) commit(set *fileSet, results []*result) error {
 		if res.changes() {
 			old := r.led.files[res.name].fileState
 			old.Edits = set.edits(res.file)
+			old.Gone = nil // the new state has it
 			rec.Writing, rec.Old, rec.Before, rec.After = true, &old, hashOf(res.data), hashOf(res.out)
 		}
 		if err := r.led.putFile(res.name, rec); err != nil {

@@ -33,6 +33,12 @@
 // tells by hashes afterwards whether its file is the old one or the new one. A file that cannot be read or written keeps
 // every mitigation with a part in it as it is, in all of its files, and leaves the others alone.
 //
+// Another program may save a copy of a file that it had read before a change, and so bring back what that change took out.
+// The record of a file keeps the last 64 edits that are gone from it (1 MiB at most): elements of our names that are back with
+// the content that we wrote are taken out again, with their wrappers. An element of such a name with other content is
+// somebody else's and stays a NameCollision; settings of pools that come back this way are left alone, since anybody may
+// have made them; and of a web.config that goes with us nothing is kept.
+//
 // A pass that finds everything in order remembers what it depended on: while size, time and number of these files, the
 // journal's included, stay the same, the next pass reads none of them and only looks at pools and services. The memory is
 // not trusted for files younger than the resolution of a file system's clock.

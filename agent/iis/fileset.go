@@ -144,12 +144,15 @@ func (set *fileSet) strip() error {
 		if f.config == nil || f.base != nil {
 			continue
 		}
-		base, exact, err := f.config.Strip(set.edits(f))
+		base, exact, revived, err := f.config.StripRevived(set.edits(f), set.led.files[name].Gone)
 		if err != nil {
 			return refusal.Wrap(ConfigurationMalformed, err, "%s", f.path)
 		}
 		if !exact {
 			set.log.Info("Configuration of a mitigation was changed by others and is repaired", "path", f.path)
+		}
+		if revived {
+			set.log.Info("Configuration that had been removed was written again by another program and is taken out", "path", f.path)
 		}
 		if f.base = base; set.led.files[name].Created && base.Bare() {
 			f.base = nil // only we wanted the file to be there
@@ -213,6 +216,10 @@ func (set *fileSet) settle() error {
 		case rec.After:
 		case rec.Before:
 			next.fileState = old
+			if f.data != nil && !old.Created {
+				// The new bytes may have stood there for a moment, in which another program read them.
+				next.Gone = bury(rec.Gone, rec.Edits, old.Edits)
+			}
 		default:
 			// Others wrote the file as well, on top of the old or of the new bytes. Strip takes an edit that is not
 			// there for undone, so it may be given both.

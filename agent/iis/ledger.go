@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -72,9 +73,60 @@ type fileState struct {
 	Owned []owned        `json:"owned,omitempty"`
 	// Created means that the file was not there before us, and goes when nothing is left in it.
 	Created bool `json:"created,omitempty"`
+	// Gone is what stood in the file before, newest first and at most maxGone edits: another program that had read the file
+	// then may write its copy and bring it back. A file that goes with us has none.
+	Gone []apphost.Removed `json:"gone,omitempty"`
 }
 
-func (s fileState) empty() bool { return len(s.Edits) == 0 && len(s.Owned) == 0 && !s.Created }
+func (s fileState) empty() bool {
+	return len(s.Edits) == 0 && len(s.Owned) == 0 && !s.Created && len(s.Gone) == 0
+}
+
+// What a record remembers of a file's past. A change makes an edit for each site or path, so 64 are several changes even of
+// a server with many sites; the bytes bound what every look at a file that has changed costs.
+const (
+	maxGone      = 64
+	maxGoneBytes = 1 << 20
+)
+
+// bury adds a state to those that are gone, if something of it is not in the file any more.
+func bury(gone []apphost.Removed, old, now []apphost.Edit) []apphost.Removed {
+	var state apphost.Removed
+	lost := false
+	for _, e := range old {
+		if e.Kind == apphost.Insert && len(e.After) > 0 {
+			state.Edits = append(state.Edits, e)
+			lost = lost || !slices.ContainsFunc(now, func(other apphost.Edit) bool { return sameEdit(e, other) })
+		}
+	}
+	if !lost {
+		return gone
+	}
+	all := []apphost.Removed{state}
+	for _, g := range gone {
+		if !slices.EqualFunc(g.Edits, state.Edits, sameEdit) {
+			all = append(all, g)
+		}
+	}
+	count, size := 0, 0
+	var out []apphost.Removed
+	for _, g := range all {
+		var kept apphost.Removed
+		for _, e := range g.Edits {
+			if count, size = count+1, size+len(e.Before)+len(e.After); count <= maxGone && size <= maxGoneBytes {
+				kept.Edits = append(kept.Edits, e)
+			}
+		}
+		if len(kept.Edits) > 0 {
+			out = append(out, kept)
+		}
+	}
+	return out
+}
+
+func sameEdit(a, b apphost.Edit) bool {
+	return a.Kind == b.Kind && a.At == b.At && bytes.Equal(a.After, b.After) && bytes.Equal(a.Before, b.Before)
+}
 
 // fileRecord remembers an edited file. While a change is under way, Writing is set and Old holds the state before it;
 // the hashes tell afterwards which of the two the file has. The records of all files of a change are written before the

@@ -180,9 +180,7 @@ func TestAllContentComesAndGoes(t *testing.T) {
 				l.wantState(o, Removed, "", true)
 			}
 			l.wantTree(before)
-			if entries, err := os.ReadDir(filepath.Join(l.state, "journal")); err != nil || len(entries) > 0 {
-				t.Errorf("journal entries %v, error %v", entries, err)
-			}
+			l.wantNothingRecorded()
 		})
 	}
 }

@@ -6,7 +6,7 @@
 // Parse reads applicationHost.config or a web.config, ParseSource a file that a configSource names. ReadContent takes the
 // elements out of a <rewrite> element of a document. Check says whether something may be installed on a server at all,
 // CheckWebConfig and CheckHere whether in a web.config, Render puts everything wanted into a file that holds nothing of
-// ours, Strip takes everything of ours out of a file, Verify reads a finished file back. A caller keeps the edits that
+// ours, Strip takes everything of ours out of a file, StripRevived also what came back into it, Verify reads a finished file back. A caller keeps the edits that
 // Render gives, durably and before it writes the file, because Strip needs them. Site.Directory says which folder a path is
 // served from.
 //
@@ -17,8 +17,9 @@
 // the result does not depend on the order in which mitigations came and went. Each renders from one reading of the file:
 // an edit per element that something goes into, never one inside of another.
 //
-// Elements are found again by their bytes at their place, else by their names, never by their content: an administrator's
-// copy of a rule stays.
+// Elements are found again by their bytes at their place, else by their names, never by their content alone: an
+// administrator's copy of a rule stays. What was taken out earlier and came back with another program's stale copy of the
+// file has to have both, our name and our content (StripRevived).
 //
 // Rules go in front of all others of their section, but behind a leading <clear /> or <remove />. A server variable is only
 // allowed if nobody allows it yet, at the level or above it; what others allowed is not ours to remove.

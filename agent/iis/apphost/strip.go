@@ -102,17 +102,27 @@ func (c *Config) stripByName(data []byte, e Edit) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var splices []lossless.Splice
+	var found []*lossless.Element
 	for _, part := range e.Parts {
 		for _, list := range now.elementsAt(part.Path, now.way(part.Section)) {
 			for _, r := range children(list, part.Section.element()) {
 				if slices.ContainsFunc(part.Names, func(name string) bool { return strings.EqualFold(name, r.Value("name")) }) {
-					splices = append(splices, removal(now.doc, r))
+					found = append(found, r)
 				}
 			}
 		}
 	}
-	if data, err = lossless.Apply(data, splices); err != nil {
+	return c.without(data, now.doc, found, e)
+}
+
+// without removes elements of an edit, and then the wrappers of the edit in which nothing is left.
+func (c *Config) without(data []byte, doc *lossless.Document, found []*lossless.Element, e Edit) ([]byte, error) {
+	splices := make([]lossless.Splice, 0, len(found))
+	for _, r := range found {
+		splices = append(splices, removal(doc, r))
+	}
+	data, err := lossless.Apply(data, splices)
+	if err != nil {
 		return nil, err
 	}
 	for _, w := range slices.Backward(e.Created) {
