@@ -1,5 +1,5 @@
 // Command kubectl-mitigation is what publishers of mitigations, and those who connect to a feed, work with. As a plugin of
-// kubectl it is called "kubectl mitigation"; it needs neither kubectl nor a cluster.
+// kubectl it is called "kubectl mitigation"; it needs no kubectl, and a cluster for "simulate --server" only.
 //
 // # Usage
 //
@@ -11,6 +11,7 @@
 //	kubectl mitigation feed bundle verify FILE --trust FILE
 //	kubectl mitigation test-connectivity --url URL --trust FILE
 //	kubectl mitigation simulate --rules FILE --request 'GET /path?query'
+//	kubectl mitigation simulate --mitigation ID --server [NAMESPACE/]NAME --request 'GET /path?query'
 //	kubectl mitigation version
 //
 // Every command explains itself with --help. Exit codes: 0 done or valid, 1 failed or refused, 2 wrong usage.
@@ -18,6 +19,7 @@
 //
 // # Considerations
 //
-// The commands read files and flags and print; what they do is package internal/publish. The standard flag package is enough for
-// eight commands, so no framework came along.
+// The commands read files and flags and print; what they do is package internal/publish, and what one of them reads out of a
+// cluster is package fleet in the folder internal here. The standard flag package is enough for nine commands, so no framework
+// came along.
 package main

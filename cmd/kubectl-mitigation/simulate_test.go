@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/fleet"
 	"mitigation.dev/ems/internal/simulate"
 )
 
@@ -131,6 +132,9 @@ func TestSimulateGuideExplainsEveryField(t *testing.T) {
 	}
 	look(reflect.TypeFor[simulate.Answer]())
 	look(reflect.TypeFor[simulate.Summary]())
+	look(reflect.TypeFor[fleet.View]())
+	look(reflect.TypeFor[fleet.Plan]())
+	look(reflect.TypeFor[fleet.Reported]())
 	if fields < 30 {
 		t.Errorf("only %d fields were found", fields)
 	}
@@ -161,7 +165,7 @@ func TestSimulateAnswersMisuse(t *testing.T) {
 		"--rules x --request / --requests y":                       "--request, --requests: want one of them",
 		"--rules no-such-file --request /":                         "--rules: open no-such-file",
 		"--config no-such-file --request /":                        "--config: open no-such-file",
-		"--mitigation M1 --request /":                              "--document, --mitigation: want both or none",
+		"--document x --request / --rules y":                       "--document, --mitigation: want both or none",
 		"--web-config x --request /":                               `--web-config: "x": want the form /path=FILE`,
 		"--rules x --request / -o yaml":                            `--output: "yaml"`,
 		"--rules x --request / --examples -1":                      "--examples: -1",

@@ -11,6 +11,7 @@ import (
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/controllers/feed/lists"
 	"mitigation.dev/ems/internal/conditions"
+	"mitigation.dev/ems/internal/feedtrust"
 	"mitigation.dev/ems/internal/trust"
 	"mitigation.dev/ems/internal/xmlsig"
 )
@@ -18,7 +19,7 @@ import (
 // anchors are what the trust in a feed's documents rests on: the policy, and the certificates of the accepted document. Those do
 // not count for a document with a counter-signature, which is judged for the time that it proves.
 func anchors(feed *emsv1.MitigationFeed) ([]trust.Anchor, error) {
-	all, err := trustPolicy(feed.Spec.Trust).Anchors()
+	all, err := feedtrust.Policy(feed.Spec.Trust).Anchors()
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +120,7 @@ func (r *Reconciler) measure(feed *emsv1.MitigationFeed) {
 		measured.lastSuccess.WithLabelValues(feed.Name).Set(float64(read.Unix()))
 	}
 	measured.setPush(feed.Name, feed.Status.Push)
-	all, err := trustPolicy(feed.Spec.Trust).Anchors()
+	all, err := feedtrust.Policy(feed.Spec.Trust).Anchors()
 	if err != nil {
 		return // what was known before is better than nothing
 	}

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/feedtrust"
 	"mitigation.dev/ems/internal/ocs"
 	"mitigation.dev/ems/internal/replay"
-	"mitigation.dev/ems/internal/trust"
 	"mitigation.dev/ems/internal/xmlsig"
 )
 
@@ -25,7 +25,7 @@ type document struct {
 // verify judges a document by the feed's trust policy and its revocation lists, which may be nil, and reads it. Errors are
 // *failure.
 func verify(raw []byte, feed *emsv1.MitigationFeed, revoked *listState, now time.Time) (*document, error) {
-	policy, err := trustPolicy(feed.Spec.Trust).Compile()
+	policy, err := feedtrust.Policy(feed.Spec.Trust).Compile()
 	if err != nil {
 		return nil, failed(emsv1.InvalidSpecReason, err)
 	}
@@ -65,26 +65,4 @@ func seen(feed *emsv1.MitigationFeed) replay.Seen {
 func namedForJump(feed *emsv1.MitigationFeed, sequence int64, digest string) bool {
 	named := strings.TrimSpace(feed.Annotations[emsv1.AcceptSequenceJumpAnnotation])
 	return named != "" && sequence > 0 && (named == strconv.FormatInt(sequence, 10) || named == digest)
-}
-
-func trustPolicy(t emsv1.TrustPolicy) trust.Policy {
-	policy := trust.Policy{
-		Roots: t.Roots, IssuerPins: t.IssuerPins, ExtendedKeyUsages: t.ExtendedKeyUsages,
-		TimestampRoots: t.TimestampRoots, UndatedDocuments: trust.UndatedDocuments(t.UndatedDocuments),
-	}
-	if t.Subject != (emsv1.CertificateSubject{}) {
-		policy.Subject = &trust.Subject{Organization: t.Subject.Organization, CommonName: t.Subject.CommonName}
-	}
-	if t.Revocation.Mode != "" {
-		policy.Revocation = &trust.Revocation{
-			Mode: xmlsig.RevocationMode(t.Revocation.Mode), CRLs: t.Revocation.CRLs, MaxAgeSeconds: t.Revocation.MaxAgeSeconds,
-		}
-	}
-	if t.Levels != (emsv1.TrustLevels{}) {
-		policy.Levels = &trust.Levels{
-			IssuerPins: xmlsig.Level(t.Levels.IssuerPins), Subject: xmlsig.Level(t.Levels.Subject),
-			ExtendedKeyUsages: xmlsig.Level(t.Levels.ExtendedKeyUsages), Revocation: xmlsig.Level(t.Levels.Revocation),
-		}
-	}
-	return policy
 }

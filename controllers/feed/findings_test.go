@@ -1,7 +1,6 @@
 package feed
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -9,27 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
-	"mitigation.dev/ems/internal/trust"
 	"mitigation.dev/ems/internal/xmlsig"
 )
-
-func TestLevelsOfAFeedBecomeThoseOfThePolicy(t *testing.T) {
-	pin := strings.Repeat("a", 64)
-	got := trustPolicy(emsv1.TrustPolicy{
-		Roots: "r", IssuerPins: []string{pin},
-		Levels: emsv1.TrustLevels{IssuerPins: "Log", Subject: "Enforce", ExtendedKeyUsages: "Log", Revocation: "Enforce"},
-	})
-	want := trust.Policy{
-		Roots: "r", IssuerPins: []string{pin},
-		Levels: &trust.Levels{IssuerPins: "Log", Subject: "Enforce", ExtendedKeyUsages: "Log", Revocation: "Enforce"},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("policy (-want +got):\n%s", diff)
-	}
-	if trustPolicy(emsv1.TrustPolicy{Roots: "r"}).Levels != nil {
-		t.Error("levels that nobody set")
-	}
-}
 
 func TestAnEventTellsOfChecksThatFailAnew(t *testing.T) {
 	condition := func(status metav1.ConditionStatus, reason, message string) []metav1.Condition {

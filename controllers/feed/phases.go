@@ -15,6 +15,7 @@ import (
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/conditions"
+	"mitigation.dev/ems/internal/feedtrust"
 	"mitigation.dev/ems/internal/replay"
 )
 
@@ -76,7 +77,7 @@ func guard(feed *emsv1.MitigationFeed, d *document, now time.Time) (jumped bool,
 	if namedForJump(feed, candidate.Sequence, candidate.Digest) {
 		before.JumpTo = candidate.Sequence
 	}
-	if err := replay.Check(before, candidate, trustPolicy(feed.Spec.Trust).AcceptsUndated(), now); err != nil {
+	if err := replay.Check(before, candidate, feedtrust.Policy(feed.Spec.Trust).AcceptsUndated(), now); err != nil {
 		reason := replayReason(err)
 		if reason == emsv1.SequenceJumpReason {
 			err = fmt.Errorf("%w with the annotation %s=%d", err, emsv1.AcceptSequenceJumpAnnotation, candidate.Sequence)

@@ -21,6 +21,7 @@ import (
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/controllers/feed/lists"
 	"mitigation.dev/ems/internal/conditions"
+	"mitigation.dev/ems/internal/feedtrust"
 	"mitigation.dev/ems/internal/fetch"
 	"mitigation.dev/ems/internal/revocation"
 	"mitigation.dev/ems/internal/xmlsig"
@@ -167,16 +168,12 @@ func listRequest(feed *emsv1.MitigationFeed) (fetch.Request, error) {
 	return request, nil
 }
 
-// settleLists adds to the policy the lists that bear on a document. Which authorities may have signed them is known once the
-// document is found genuine, revocation aside; one that is not is left to the verification to refuse.
+// settleLists adds to the policy the lists that bear on a document. One that is not genuine is left to the verification to refuse.
 func settleLists(raw []byte, feed *emsv1.MitigationFeed, state *listState, policy *xmlsig.Policy, now time.Time) {
-	apart := *policy
-	apart.Revocation = xmlsig.Revocation{}
-	signed, err := xmlsig.Verify(raw, apart, now)
-	if err != nil {
+	authorities := feedtrust.Authorities(raw, *policy, now)
+	if authorities == nil {
 		return
 	}
-	authorities := slices.Concat(policy.Roots, policy.TimestampRoots, signed.Authorities())
 	state.refused = state.book.Settle(lists.Configured(feed.Spec.Trust.Revocation.CRLs), authorities, now)
 	if !state.settled && !state.next.IsZero() {
 		state.settled = true
@@ -195,7 +192,7 @@ func (r *Reconciler) settleByBundle(ctx context.Context, feed *emsv1.MitigationF
 	if err := r.Reader.Get(ctx, types.NamespacedName{Name: feed.Status.Document.BundleName}, bundle); err != nil {
 		return client.IgnoreNotFound(fmt.Errorf("get MitigationBundle: %w", err))
 	}
-	policy, err := trustPolicy(feed.Spec.Trust).Compile()
+	policy, err := feedtrust.Policy(feed.Spec.Trust).Compile()
 	if err != nil {
 		return nil //nolint:nilerr // Ready says what is wrong with the spec
 	}

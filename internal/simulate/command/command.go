@@ -47,7 +47,30 @@ type Command struct {
 	log, output                               string
 	trace                                     bool
 	examples                                  int
+
+	// server and look are for programs that know a cluster.
+	server string
+	look   Look
 }
+
+// Question is what a Look is asked for.
+type Question struct {
+	// Server and Mitigation are those of the flags.
+	Server, Mitigation string
+	// WithConfiguration says that the user gives configuration files, so that more than the mitigation is evaluated.
+	WithConfiguration bool
+}
+
+// Found is a mitigation as a server gets it.
+type Found struct {
+	Config ocs.Config
+	// Text comes before the results, View stands beside them in JSON.
+	Text string
+	View any
+}
+
+// Look finds out what a mitigation is on a server.
+type Look func(ctx context.Context, q Question) (Found, error)
 
 // list is a flag that may be given several times.
 type list []string
@@ -80,11 +103,27 @@ func Bind(flags *flag.FlagSet) *Command {
 	return c
 }
 
+// BindServer adds the flag that takes the mitigation from a server.
+func (c *Command) BindServer(flags *flag.FlagSet, look Look) {
+	c.look = look
+	flags.Lookup("mitigation").Usage = "`id` of the mitigation in --document or of --server; its rules come first, as an agent installs them"
+	flags.StringVar(&c.server, "server", "", "`[NAMESPACE/]NAME` of a PoolServer: --mitigation as the plan of its pool has it, out of the cluster and verified")
+}
+
+// Server returns the server that was asked for; empty if none was.
+func (c *Command) Server() string { return c.server }
+
 func (c *Command) check() error {
 	switch {
+	case c.server != "" && c.document != "":
+		return misused("--document, --server: want one of them")
+	case c.server != "" && c.mitigation == "":
+		return misused("--server: needs --mitigation")
 	case c.rules == "" && c.config == "" && len(c.webConfigs) == 0 && c.mitigation == "":
 		return misused("--rules, --config, --web-config, --mitigation: want at least one of them")
-	case (c.document == "") != (c.mitigation == ""):
+	case c.look != nil && c.mitigation != "" && c.document == "" && c.server == "":
+		return misused("--mitigation: needs --document or --server")
+	case c.server == "" && (c.document == "") != (c.mitigation == ""):
 		return misused("--document, --mitigation: want both or none")
 	case (len(c.requests) == 0) == (c.log == ""):
 		return misused("--request, --requests: want one of them")
@@ -111,6 +150,17 @@ func (c *Command) Run(ctx context.Context, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	var view any
+	if c.server != "" {
+		found, err := c.look(ctx, Question{Server: c.server, Mitigation: c.mitigation, WithConfiguration: c.rules != "" || c.config != "" || len(c.webConfigs) > 0})
+		if err != nil {
+			return err
+		}
+		rules.Mitigation, view = &found.Config, found.View
+		if c.output == outputText {
+			fmt.Fprintf(stdout, "%s\n", found.Text)
+		}
+	}
 	site, err := rules.Compose(rewrite.Options{})
 	if err != nil {
 		return err
@@ -119,9 +169,9 @@ func (c *Command) Run(ctx context.Context, stdout, stderr io.Writer) error {
 		fmt.Fprintf(stderr, "warning: %s\n", problem.String())
 	}
 	if c.log != "" {
-		return c.replay(ctx, site, headers, stdout, stderr)
+		return c.replay(ctx, site, headers, view, stdout, stderr)
 	}
-	return c.ask(site, headers, stdout)
+	return c.ask(site, headers, view, stdout)
 }
 
 // read reads the files.
@@ -196,8 +246,8 @@ func readFile(name, path string) (*simulate.File, error) {
 	return &simulate.File{Name: path, Content: content}, nil
 }
 
-// ask evaluates single requests. One that cannot be evaluated does not keep the others from their answer.
-func (c *Command) ask(site *rewrite.Site, headers http.Header, stdout io.Writer) error {
+// ask evaluates single requests; view describes the server that they are asked of, if any. One that cannot be evaluated does not keep the others from their answer.
+func (c *Command) ask(site *rewrite.Site, headers http.Header, view any, stdout io.Writer) error {
 	requests := make([]rewrite.Request, len(c.requests))
 	for i, text := range c.requests {
 		request, err := simulate.ParseRequest(text)
@@ -217,14 +267,14 @@ func (c *Command) ask(site *rewrite.Site, headers http.Header, stdout io.Writer)
 		}
 		answers = append(answers, answer)
 	}
-	if err := c.printAnswers(stdout, answers); err != nil {
+	if err := c.printAnswers(stdout, view, answers); err != nil {
 		return err
 	}
 	return errors.Join(failed...)
 }
 
 // replay evaluates a log.
-func (c *Command) replay(ctx context.Context, site *rewrite.Site, headers http.Header, stdout, stderr io.Writer) error {
+func (c *Command) replay(ctx context.Context, site *rewrite.Site, headers http.Header, view any, stdout, stderr io.Writer) error {
 	log := os.Stdin
 	if c.log != "-" {
 		var err error
@@ -241,5 +291,5 @@ func (c *Command) replay(ctx context.Context, site *rewrite.Site, headers http.H
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.log, err)
 	}
-	return c.printSummary(stdout, summary)
+	return c.printSummary(stdout, view, summary)
 }

@@ -6,6 +6,8 @@
 //	err := flags.Parse(arguments)
 //	err = c.Run(ctx, os.Stdout, os.Stderr)
 //
+// A program that knows a cluster adds [Command.BindServer], and says what a mitigation is on a server.
+//
 // An error that is a UsageError is one in how the command was called.
 //
 // # Considerations

@@ -14,8 +14,14 @@ import (
 	"mitigation.dev/ems/internal/simulate"
 )
 
-func (c *Command) printAnswers(w io.Writer, answers []simulate.Answer) error {
+func (c *Command) printAnswers(w io.Writer, view any, answers []simulate.Answer) error {
 	if c.output == outputJSON {
+		if view != nil {
+			return printJSON(w, struct {
+				Server  any               `json:"server"`
+				Answers []simulate.Answer `json:"answers"`
+			}{view, answers})
+		}
 		return printJSON(w, answers)
 	}
 	var out strings.Builder
@@ -41,8 +47,14 @@ func printJSON(w io.Writer, value any) error {
 	return err
 }
 
-func (c *Command) printSummary(w io.Writer, s simulate.Summary) error {
+func (c *Command) printSummary(w io.Writer, view any, s simulate.Summary) error {
 	if c.output == outputJSON {
+		if view != nil {
+			return printJSON(w, struct {
+				Server  any              `json:"server"`
+				Summary simulate.Summary `json:"summary"`
+			}{view, s})
+		}
 		return printJSON(w, s)
 	}
 	var out strings.Builder

@@ -1,0 +1,19 @@
+// Package fleet reads out of a cluster what a mitigation is on one server: what the plan of its pool says, the signed document that
+// the plan names, verified under the trust policy of its feed, and what the server reports.
+//
+// # Usage
+//
+//	connection := fleet.Bind(flags) // --kubeconfig, --context, ...
+//	reader, namespace, err := connection.Open()
+//	view, config, err := fleet.Look(ctx, reader, types.NamespacedName{Namespace: namespace, Name: "fe01"}, "M1", now)
+//
+// # Considerations
+//
+// Everything is read with five requests for single objects; listing and watching need no rights. The flags are those of kubectl
+// that choose a cluster and a user. k8s.io/cli-runtime has them ready, and brings kustomize along: the program would have 68 MB
+// instead of some 20. The client of controller-runtime would add 20 MB for kinds that are not asked for here.
+//
+// Documents are verified as the manager does it before it makes a bundle of one (package feedtrust), for the present time: whoever
+// may write bundles could otherwise have rules simulated that no server would take. A server judges by the policy on its own
+// disk, which is not in the cluster.
+package fleet
