@@ -12,7 +12,8 @@ import (
 // Strip takes everything of ours out of a file. With exact, every edit was found as it was made and the rest of the
 // file is, byte for byte, what it would be without us. Without exact somebody had changed or removed something of ours:
 // then elements go by their names, wrappers that came with them go if nothing foreign is left inside, and a pool gets
-// back its attribute if it still has the value that we gave it. An edit of which nothing is left is no error.
+// back its attribute if it still has the value that we gave it. An edit of which nothing is left is no error, nor is one
+// that another covers: after an interrupted change the edits of two states are given, which may say the same.
 //
 // The base has been read by one reader only, since its bytes nearly always go into Render, which has both read the result.
 // CrossCheck has to be called before the bytes of the base themselves are written.
@@ -38,11 +39,18 @@ func (c *Config) Strip(edits []Edit) (base *Config, exact bool, err error) {
 			return nil, false, fmt.Errorf("strip: edit of kind %q: unknown to this version", e.Kind)
 		}
 	}
+	splices, partly := apart(splices)
 	data, err := lossless.Apply(c.doc.Data, splices)
 	if err != nil {
 		return nil, false, fmt.Errorf("strip: %w", err)
 	}
+	if partly {
+		lost = slices.Clone(edits)
+	}
 	for _, e := range slices.Backward(lost) {
+		if e.Kind != Insert {
+			continue
+		}
 		exact = false
 		if data, err = c.stripByName(data, e); err != nil {
 			return nil, false, fmt.Errorf("strip: %w", err)
@@ -59,6 +67,25 @@ func (c *Config) Strip(edits []Edit) (base *Config, exact bool, err error) {
 	}
 	base.origin = c
 	return base, exact, nil
+}
+
+// apart leaves out splices that lie in others, so that the rest can be applied together. partly tells that one was left out
+// of which something lies outside.
+func apart(splices []lossless.Splice) (rest []lossless.Splice, partly bool) {
+	widest := slices.Clone(splices)
+	slices.SortStableFunc(widest, func(a, b lossless.Splice) int { return (b.End - b.Start) - (a.End - a.Start) })
+	for _, s := range widest {
+		i := slices.IndexFunc(rest, func(r lossless.Splice) bool {
+			return s.Start < r.End && r.Start < s.End || s.Start == r.Start && s.End == r.End
+		})
+		switch {
+		case i < 0:
+			rest = append(rest, s)
+		case s.Start < rest[i].Start || s.End > rest[i].End:
+			partly = true
+		}
+	}
+	return rest, partly
 }
 
 // verbatim finds the one place where the inserted bytes stand as live elements in the element that they were put into.
