@@ -74,6 +74,12 @@ func TestSimulateGuide(t *testing.T) {
 		"a request that IIS refuses":   {"kubectl mitigation simulate --rules M1.xml --request /a/../../b --request /owa/", "/owa/\n=> Passed\n", 1},
 		"a rule that fails is told of": {`echo '<rules><rule name="r"><match url="x"/><action type="Rewrite" url="{R:99}"/></rule></rules>' > bad.xml; kubectl mitigation simulate --rules bad.xml --request /x`, "warning: ", 0},
 		"examples can be left out":     {"kubectl mitigation simulate --rules M1.xml --requests u_ex260514.log --examples 0 | grep -c line || true", "0\n", 0},
+		"a compressed log":             {"gzip -c u_ex260514.log > u.log.gz; kubectl mitigation simulate --rules M1.xml --requests u.log.gz", "compressed with gzip: unpack it first", 1},
+		"a log of another program":     {`echo '127.0.0.1 - - [10/Oct/2026:13:55:36 -0700] "GET /a HTTP/1.0" 200 2326' > a.log; kubectl mitigation simulate --rules M1.xml --requests a.log`, "none of its lines is a request", 1},
+		"an empty log":                 {": > empty.log; kubectl mitigation simulate --rules M1.xml --requests empty.log", "0 requests\n", 0},
+		"rules in another encoding":    {`echo '<?xml version="1.0" encoding="windows-1252"?><rules/>' > cp.xml; kubectl mitigation simulate --rules cp.xml --request /`, `cp.xml: not supported by the evaluation: encoding "windows-1252"`, 1},
+		"two files for one folder":     {"kubectl mitigation simulate --web-config /owa=owa.config --web-config /OWA/=owa.config --request /", "there is one for this folder already", 2},
+		"output that is not awaited":   {"kubectl mitigation simulate --rules M1.xml --requests u_ex260514.log -o json | head -1", "{\n", 0},
 		"examples with the way through the rules": {
 			"kubectl mitigation simulate --rules M1.xml --requests u_ex260514.log --trace --examples 1", "               condition 1 {UrlDecode:{REQUEST_URI}} = ", 0,
 		},

@@ -21,10 +21,11 @@ const (
 	MaxAcknowledgedCost = 9
 )
 
-// fullAnalyses is how many patterns of a document are analysed with the whole budget of redos. The longest
-// published document has fewer patterns; in one with more they share it, so that no document costs more
-// than some seconds. The share depends on the document alone: manager and servers come to one result.
-const fullAnalyses = 32
+// AnalysisBudget bounds the work of analysing all patterns of a document, in the units of redos, some 25 ns
+// each: a second in all. It is what ten patterns may need at the very most; 205 of real configurations and
+// tests need a fifth of it together. Without it, a signed document of a megabyte kept the manager and every
+// server busy for minutes.
+const AnalysisBudget = 10 * redos.DefaultBudget
 
 // PatternCost is what a pattern of an action costs to match.
 type PatternCost struct {
@@ -116,33 +117,78 @@ func expressionOf(node *xmltree.Node, where string) (expression, bool) {
 // open. There only what stops a server with a short request is refused.
 func refuseCostly(version string, configs []Config, refusals []error) {
 	acknowledgeable := !strings.HasPrefix(version+".", "1.0.")
-	patterns := map[*Action][]expression{}
-	total := 0
+	var patterns []weighed
 	for i := range configs {
 		for k := range configs[i].Actions {
 			if a := &configs[i].Actions[k]; refusals[i] == nil {
-				patterns[a] = costlyPatterns(*a)
-				total += len(patterns[a])
-			}
-		}
-	}
-	budget := redos.DefaultBudget
-	if total > fullAnalyses {
-		budget = redos.DefaultBudget * fullAnalyses / total
-	}
-	for i := range configs {
-		for k := range configs[i].Actions {
-			a := &configs[i].Actions[k]
-			for _, p := range patterns[a] {
-				if refusals[i] != nil {
-					break
-				}
-				if reason := a.objection(p.cost(budget), acknowledgeable); reason != "" {
-					refusals[i] = refuse(ReasonCostlyPattern, "Config %q: Action %q: %s: %s", configs[i].ID, a.ID, p.where, reason)
+				for _, e := range costlyPatterns(*a) {
+					patterns = append(patterns, weighed{expression: e, config: i, action: a})
 				}
 			}
 		}
 	}
+	weigh(patterns)
+	for _, p := range patterns {
+		if refusals[p.config] != nil {
+			continue
+		}
+		if reason := p.action.objection(p.cost, acknowledgeable); reason != "" {
+			refusals[p.config] = refuse(ReasonCostlyPattern, "Config %q: Action %q: %s: %s", configs[p.config].ID, p.action.ID, p.where, reason)
+		}
+	}
+}
+
+// weighed is a pattern of a document with its cost.
+type weighed struct {
+	expression
+	config int
+	action *Action
+	cost   PatternCost
+}
+
+// weigh analyses the patterns of a document within AnalysisBudget. Each has an equal share of it, so that
+// no pattern depends on what others are like. What is left of that goes to those for which it was not
+// enough, in their order. A pattern that stands there again costs nothing. All of it depends on the
+// document alone: manager and servers come to one result.
+func weigh(patterns []weighed) {
+	type same struct {
+		text       string
+		ignoreCase bool
+	}
+	places := map[same][]*weighed{}
+	var order []same
+	for i := range patterns {
+		p := &patterns[i]
+		key := same{p.text, p.ignoreCase}
+		if places[key] == nil {
+			order = append(order, key)
+		}
+		places[key] = append(places[key], p)
+	}
+	left := AnalysisBudget
+	// analyse returns those for which the budget did not do, of those that could get more.
+	analyse := func(keys []same, budget func() int) (again []same) {
+		for _, key := range keys {
+			allowed := min(budget(), redos.DefaultBudget)
+			cost := places[key][0].expression.cost(allowed)
+			left -= cost.Report.Work
+			for _, p := range places[key] {
+				p.cost = cost
+				p.cost.Where = p.where
+			}
+			if errors.Is(cost.Err, redos.ErrTooComplex) && allowed < redos.DefaultBudget {
+				for _, p := range places[key] {
+					p.cost.Err = fmt.Errorf("%w: all patterns of the document together have %d units", cost.Err, AnalysisBudget)
+				}
+				again = append(again, key)
+			}
+		}
+		return again
+	}
+	share := AnalysisBudget / max(len(order), 1)
+	again := analyse(order, func() int { return share })
+	// redos takes 0 for its own default.
+	analyse(again, func() int { return max(left, 1) })
 }
 
 // objection says why a pattern of the action must not come to a server; empty if it may.

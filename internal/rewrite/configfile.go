@@ -16,7 +16,8 @@ var fileLimits = xmltree.Limits{Bytes: 16 << 20, Depth: 64, Elements: 400_000, A
 // ServerLevels returns what an applicationHost.config says for a site: the level of the server
 // and those of the <location> elements of the site and of its folders. The name is for messages.
 //
-// A file that is not well-formed is a *FaultError. An element that IIS refuses is the Err of its
+// A file that is not well-formed is a *FaultError; one in another encoding than UTF-8 wraps
+// ErrUnsupported. An element that IIS refuses is the Err of its
 // level, since it hurts only there. inheritInChildApplications is not regarded.
 func ServerLevels(name string, content []byte, site string) ([]Level, error) {
 	return fileLevels(name, content, func(location string) (folder string, server, ok bool) {
@@ -47,10 +48,10 @@ func FolderLevels(name string, content []byte, folder string) ([]Level, error) {
 // whether it counts.
 func fileLevels(name string, content []byte, place func(location string) (folder string, server, ok bool)) ([]Level, error) {
 	content = bytes.TrimPrefix(content, []byte("\uFEFF"))
-	root, err := xmltree.Parse(content, fileLimits)
+	r := &reader{start: Position{File: name, Line: 1, Column: 1}}
+	root, err := r.tree(content, fileLimits)
 	if err != nil {
-		r := &reader{start: Position{File: name, Line: 1, Column: 1}}
-		return nil, r.malformed(err)
+		return nil, err
 	}
 	var levels []Level
 	add := func(parent *xmltree.Node, location string) error {

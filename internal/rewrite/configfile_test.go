@@ -66,6 +66,31 @@ func TestConfigurationFiles(t *testing.T) {
 	}
 }
 
+// IIS reads other encodings, so that nobody can say here that it refuses them.
+func TestEncodingsOfConfigurationFiles(t *testing.T) {
+	const rest = `<configuration><system.webServer><rewrite><rules/></rewrite></system.webServer></configuration>`
+	for name, tc := range map[string]struct {
+		content string
+		want    error
+	}{
+		"none is declared":      {rest, nil},
+		"UTF-8":                 {`<?xml version="1.0" encoding="utf-8"?>` + rest, nil},
+		"a byte order mark":     {"\uFEFF" + `<?xml version='1.0' encoding='UTF-8'?>` + rest, nil},
+		"a code page":           {`<?xml version="1.0" encoding="windows-1252"?>` + rest, rewrite.ErrUnsupported},
+		"another one":           {`<?xml version='1.0' encoding='iso-8859-1' ?>` + rest, rewrite.ErrUnsupported},
+		"UTF-16":                {"\xff\xfe<\x00", rewrite.ErrUnsupported},
+		"UTF-16, the other way": {"\xfe\xff\x00<", rewrite.ErrUnsupported},
+		"UTF-8 that is broken":  {`<?xml version="1.0" encoding="utf-8"?><configuration a="` + "\xe4" + `"/>`, rewrite.ErrInvalidConfiguration},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := rewrite.FolderLevels("web.config", []byte(tc.content), "/")
+			if !errors.Is(err, tc.want) || (err != nil && !strings.Contains(err.Error(), "web.config")) {
+				t.Errorf("error %v, want %v", err, tc.want)
+			}
+		})
+	}
+}
+
 // allFiles is a file system that has every file.
 type allFiles struct{ files }
 

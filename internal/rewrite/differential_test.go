@@ -89,7 +89,8 @@ func differs(p *pattern, re2 *regexp.Regexp, in *subject) string {
 	return ""
 }
 
-// The filters never exclude what the engine matches, for patterns of any form.
+// The filters never exclude what the engine matches, and the form for one line matches the
+// same, for patterns of any form.
 func FuzzFilter(f *testing.F) {
 	for _, pattern := range differentialPatterns {
 		f.Add(pattern, "abcX-BEResource=1/2~3", true)

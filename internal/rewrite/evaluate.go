@@ -12,6 +12,7 @@ import (
 const (
 	// maxEvaluation bounds the time for one request through all rules. Each match has its
 	// own limit (matchTimeout); two thousand rules could use that up one after the other.
+	// patience says when it counts.
 	maxEvaluation = 2 * time.Second
 	// checkEvery is after how many runs of the engine the time is looked at: reading the
 	// clock costs as much as a short match.
@@ -146,6 +147,7 @@ type evaluation struct {
 	response *Response
 	runs     int
 	start    time.Time
+	patience patience
 }
 
 type cached struct {
@@ -369,17 +371,23 @@ func (e *evaluation) pattern(p *pattern, in *subject, needed bool, captures *[]s
 	return matched, err
 }
 
-// tick ends evaluations that take too long in all.
+// tick ends evaluations that take too long in all. The time up to the first limit is not
+// measured, as in again.
 func (e *evaluation) tick() error {
 	e.runs++
 	if e.runs%checkEvery != 0 {
 		return nil
 	}
 	now := time.Now()
-	if e.start.IsZero() {
+	switch {
+	case e.start.IsZero():
 		e.start = now
-	} else if now.Sub(e.start) > maxEvaluation {
+	case now.Sub(e.start) <= maxEvaluation:
+	case e.patience.clock != nil && e.patience.counts(maxEvaluation):
 		return fmt.Errorf("%w: all rules together took more than %s", ErrTooExpensive, maxEvaluation)
+	default:
+		e.start, e.patience.clock = now, processorTime
+		e.patience.begin()
 	}
 	return nil
 }

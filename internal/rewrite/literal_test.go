@@ -1,9 +1,7 @@
 package rewrite
 
 import (
-	"errors"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -65,22 +63,5 @@ func TestWidePartsAreRationed(t *testing.T) {
 	}
 	if p := newPattern(ECMAScript, `[\D]`, false, &left); left != 0 || p.unknown != "" {
 		t.Errorf("%d left; with regard to case: %q", left, p.unknown)
-	}
-}
-
-func TestEvaluationsEnd(t *testing.T) {
-	e := &evaluation{start: time.Now().Add(-2 * maxEvaluation)}
-	var err error
-	for range checkEvery {
-		err = errors.Join(err, e.tick())
-	}
-	if !errors.Is(err, ErrTooExpensive) {
-		t.Errorf("error %v after %s", err, 2*maxEvaluation)
-	}
-	e = &evaluation{}
-	for range 3 * checkEvery {
-		if err := e.tick(); err != nil {
-			t.Fatal(err)
-		}
 	}
 }

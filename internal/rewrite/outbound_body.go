@@ -1,7 +1,7 @@
 package rewrite
 
 import (
-	"fmt"
+	"cmp"
 	"strings"
 
 	"github.com/dlclark/regexp2/v2"
@@ -167,21 +167,30 @@ func (p *pattern) each(text string, visit func(start, end int, captures []string
 	var in subject
 	in.set(text)
 	var failed error
-	// at is the place in bytes of the character number before.
-	at, before := 0, 0
-	err := p.re.FindRunesMatches(in.characters(), 0, func(found regexp2.MatchView) bool {
-		index, length, _ := found.GroupRange(0)
-		start := at + skip(text[at:], index-before)
-		end := start + skip(text[start:], length)
-		at, before = end, index+length
-		var more bool
-		more, failed = visit(start, end, p.groupsOf(&in, found, nil))
-		return more && failed == nil
-	})
-	if err != nil {
-		return fmt.Errorf("%w: pattern %q: %w", ErrTooExpensive, p.text, err)
+	// at is the place in bytes of the character number before. visited are the matches of
+	// an earlier attempt: they come again in the same order.
+	at, before, number, visited := 0, 0, 0, 0
+	find := func() error {
+		at, before, number = 0, 0, 0
+		return p.re.FindRunesMatches(in.characters(), 0, func(found regexp2.MatchView) bool {
+			if number++; number <= visited {
+				return true
+			}
+			visited = number
+			index, length, _ := found.GroupRange(0)
+			start := at + skip(text[at:], index-before)
+			end := start + skip(text[start:], length)
+			at, before = end, index+length
+			var more bool
+			more, failed = visit(start, end, p.groupsOf(&in, found, nil))
+			return more && failed == nil
+		})
 	}
-	return failed
+	err := find()
+	if err != nil {
+		err = p.again(err, find)
+	}
+	return cmp.Or(err, failed)
 }
 
 // attribute is an attribute of a start tag; start and end enclose its value without quotes.

@@ -1,8 +1,10 @@
 package rewrite
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -33,9 +35,9 @@ func ParseAt(start Position, fragment []byte) (*Configuration, error) {
 	if r.start.Line == 0 {
 		r.start.Line, r.start.Column = 1, 1
 	}
-	root, err := xmltree.Parse(fragment, limits)
+	root, err := r.tree(fragment, limits)
 	if err != nil {
-		return nil, r.malformed(err)
+		return nil, err
 	}
 	if root.Name != "rewrite" {
 		err = r.section(root, root.Name)
@@ -55,6 +57,35 @@ type reader struct {
 	rules  int
 	// wide is how many wide parts of patterns may still be compiled.
 	wide int
+}
+
+// declaredEncoding finds the encoding that the XML declaration names.
+var declaredEncoding = regexp.MustCompile(`^<\?xml[^>]*\sencoding\s*=\s*["']([^"']*)["']`)
+
+// tree parses XML. IIS reads files in other encodings than UTF-8 too, so that such a file is
+// no fault, but something that is not supported here.
+func (r *reader) tree(content []byte, limits xmltree.Limits) (*xmltree.Node, error) {
+	declared := declaredEncoding.FindSubmatch(content)
+	isDeclared := len(declared) > 1
+	switch {
+	case bytes.HasPrefix(content, []byte{0xff, 0xfe}), bytes.HasPrefix(content, []byte{0xfe, 0xff}):
+		return nil, r.unsupported("encoding UTF-16")
+	case isDeclared && !strings.EqualFold(string(declared[1]), "UTF-8"):
+		return nil, r.unsupported("encoding %q", declared[1])
+	}
+	root, err := xmltree.Parse(content, limits)
+	if err != nil {
+		return nil, r.malformed(err)
+	}
+	return root, nil
+}
+
+func (r *reader) unsupported(format string, args ...any) error {
+	err := unsupported(format, args...)
+	if r.start.File != "" {
+		return fmt.Errorf("%s: %w", r.start.File, err)
+	}
+	return err
 }
 
 func (r *reader) malformed(err error) error {

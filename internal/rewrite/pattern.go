@@ -30,8 +30,8 @@ const (
 	// evaluated: lists of unwanted user agents in one expression reach a few thousand
 	// characters.
 	maxEvaluatedLength = 16_384
-	// matchTimeout bounds one match. Real patterns take microseconds; those with
-	// polynomial cost take minutes on an input chosen for it.
+	// matchTimeout bounds one match; patience says when it counts. Real patterns take
+	// microseconds; those with polynomial cost take minutes on an input chosen for it.
 	matchTimeout = 500 * time.Millisecond
 	// maxBacktracking bounds the memory of one match: at eight bytes a slot, 800 KB.
 	maxBacktracking = 100_000
@@ -52,11 +52,15 @@ func CheckPattern(syntax Syntax, pattern string) error {
 	if syntax != ECMAScript {
 		return nil
 	}
-	if _, err := checkECMAScript(pattern); err != nil {
+	found, err := checkECMAScript(pattern)
+	if err != nil {
 		return fmt.Errorf("%w: pattern %q: %w", ErrInvalidRule, pattern, err)
 	}
+	if reason := found.excessive(); reason != "" {
+		return fmt.Errorf("%w: pattern %.64q: %s", ErrInvalidRule, pattern, reason)
+	}
 	// Compiled with regard to case, which finds the same errors and is always fast.
-	_, err := compileECMAScript(pattern, false, 0)
+	_, err = compileECMAScript(pattern, false, 0)
 	return err
 }
 
@@ -151,7 +155,9 @@ type pattern struct {
 	least  int
 	filter filter
 	re     *regexp2.Regexp
-	runes  []rune
+	// oneLine is the same for inputs without a line end, compiled when it is needed first.
+	oneLine func() *regexp2.Regexp
+	runes   []rune
 }
 
 // wholeLine has the patterns that need no engine, with the least length of the text.
@@ -187,6 +193,9 @@ func newPattern(syntax Syntax, text string, ignoreCase bool, wide *int) *pattern
 	case found.notEvaluable != "":
 		p.unknown = found.notEvaluable
 		return p
+	case found.excessive() != "":
+		p.unknown = found.excessive()
+		return p
 	case ignoreCase && found.wide > min(maxWide, *wide):
 		p.unknown = fmt.Sprintf("more than %d wide ranges", min(maxWide, *wide))
 		return p
@@ -199,6 +208,7 @@ func newPattern(syntax Syntax, text string, ignoreCase bool, wide *int) *pattern
 		p.fault = err.Error()
 		return p
 	}
+	p.oneLine = sync.OnceValue(func() *regexp2.Regexp { return p.forOneLine(found.translated) })
 	if least, ok := wholeLine[text]; ok {
 		p.least = least
 	}
@@ -222,6 +232,29 @@ func (p *pattern) forLines(translated string) *pattern {
 		lines.unknown = err.Error()
 	}
 	return lines
+}
+
+// forOneLine returns the engine for inputs without a line end, where a "." may as well take
+// all but a line feed: the engine skips over that as fast as memory is read, and looks at
+// every character for more than one exception.
+func (p *pattern) forOneLine(translated string) *regexp2.Regexp {
+	quick := strings.ReplaceAll(translated, narrowForms["."], `[^\n]`)
+	if quick == translated {
+		return p.re
+	}
+	re, err := compileECMAScript(quick, p.ignoreCase, 0)
+	if err != nil {
+		return p.re
+	}
+	return re
+}
+
+// engine returns what matches an input.
+func (p *pattern) engine(in *subject) *regexp2.Regexp {
+	if in.line && p.oneLine != nil {
+		return p.oneLine()
+	}
+	return p.re
 }
 
 func compileECMAScript(pattern string, ignoreCase bool, more regexp2.RegexOptions) (*regexp2.Regexp, error) {
@@ -258,11 +291,14 @@ func (p *pattern) match(in *subject) (matched, ran bool, err error) {
 	case p.syntax == Wildcard:
 		return wildcardMatch(p.runes, foldAll(in.text, p.ignoreCase), nil), true, nil
 	}
-	matched, err = p.re.MatchRunes(in.characters())
-	if err != nil {
-		return false, true, fmt.Errorf("%w: pattern %q: %w", ErrTooExpensive, p.text, err)
+	re := p.engine(in)
+	if matched, err = re.MatchRunes(in.characters()); err != nil {
+		err = p.again(err, func() (err error) {
+			matched, err = re.MatchRunes(in.characters())
+			return err
+		})
 	}
-	return matched, true, nil
+	return matched, true, err
 }
 
 // capture tells the same and appends what matched: the whole, then each group.
@@ -289,14 +325,16 @@ func (p *pattern) capture(in *subject, into []string) (captures []string, matche
 		}
 		return into, true, true, nil
 	}
-	err = p.re.FindRunesMatches(in.characters(), 0, func(found regexp2.MatchView) bool {
-		into, matched = p.groupsOf(in, found, into), true
-		return false
-	})
-	if err != nil {
-		return into, false, true, fmt.Errorf("%w: pattern %q: %w", ErrTooExpensive, p.text, err)
+	find := func() error {
+		return p.engine(in).FindRunesMatches(in.characters(), 0, func(found regexp2.MatchView) bool {
+			into, matched = p.groupsOf(in, found, into), true
+			return false
+		})
 	}
-	return into, matched, true, nil
+	if err = find(); err != nil {
+		err = p.again(err, find)
+	}
+	return into, matched, true, err
 }
 
 // groupsOf appends what a match has captured. A group that took no part is empty.

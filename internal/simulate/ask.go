@@ -35,14 +35,11 @@ func Ask(site *rewrite.Site, name string, request rewrite.Request, trace bool) (
 	answer := Answer{Request: name}
 	var err error
 	if !trace {
-		answer.Result, err = patiently(func() (rewrite.Result, error) { return site.Evaluate(request) })
+		answer.Result, err = site.Evaluate(request)
 		answer.Text = fmt.Sprintf("%s\n=> %s\n", name, answer.Result)
 	} else {
 		var told *rewrite.Trace
-		answer.Result, err = patiently(func() (result rewrite.Result, err error) {
-			result, told, err = site.Trace(request)
-			return result, err
-		})
+		answer.Result, told, err = site.Trace(request)
 		if err == nil {
 			var text bytes.Buffer
 			err = told.WriteText(&text)
@@ -56,20 +53,6 @@ func Ask(site *rewrite.Site, name string, request rewrite.Request, trace bool) (
 	answer.Status, answer.SubStatus, answer.URL, answer.Rule = result.Status, result.SubStatus, result.URL, result.Rule
 	answer.Verdict = result.Verdict()
 	return answer, nil
-}
-
-// attempts is how often a request is evaluated whose patterns ran into their time limit. The limit is on the clock of the wall:
-// on a machine with much else to do a cheap pattern can hit it, but hardly three times.
-const attempts = 3
-
-// patiently evaluates a request, again if the time limit was hit.
-func patiently[T any](evaluate func() (T, error)) (T, error) {
-	for n := 1; ; n++ {
-		result, err := evaluate()
-		if n == attempts || !errors.Is(err, rewrite.ErrTooExpensive) {
-			return result, err
-		}
-	}
 }
 
 // ParseRequest reads a request such as "GET /path?query", "/path?query", or either with an absolute URL. Without a host it

@@ -158,7 +158,7 @@ func evaluate(sites []*rewrite.Site, s ocs.Sample) (rewrite.Result, error) {
 	best := rewrite.Result{Outcome: rewrite.Passed}
 	var first error
 	for _, site := range sites {
-		result, err := patiently(func() (rewrite.Result, error) { return site.Evaluate(request) })
+		result, err := site.Evaluate(request)
 		switch {
 		case err != nil:
 			if first == nil {

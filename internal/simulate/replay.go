@@ -82,7 +82,8 @@ type Example struct {
 const batchSize = 512
 
 // Replay evaluates all requests of a log. The result does not depend on how many processors there are. The errors are those
-// of reading, and that of the context.
+// of reading, and that of the context: then there is no summary, and a log that is waited for, such as what somebody types, is
+// left waiting.
 func Replay(ctx context.Context, site *rewrite.Site, log io.Reader, options ReplayOptions) (Summary, error) {
 	batches := make(chan []accesslog.Entry, runtime.GOMAXPROCS(0))
 	// The last one is for the lines that cannot be read.
@@ -100,10 +101,19 @@ func Replay(ctx context.Context, site *rewrite.Site, log io.Reader, options Repl
 			}
 		})
 	}
-	err := read(ctx, log, batches, tallies[len(tallies)-1])
-	close(batches)
-	workers.Wait()
-	return merge(tallies, options.Examples), err
+	end := make(chan error, 1)
+	go func() {
+		err := read(ctx, log, batches, tallies[len(tallies)-1])
+		close(batches)
+		workers.Wait()
+		end <- err
+	}()
+	select {
+	case err := <-end:
+		return merge(tallies, options.Examples), err
+	case <-ctx.Done():
+		return Summary{}, ctx.Err()
+	}
 }
 
 func read(ctx context.Context, log io.Reader, batches chan<- []accesslog.Entry, unreadable *tally) error {
@@ -161,7 +171,7 @@ func (t *tally) add(entry *accesslog.Entry) {
 	SetHeaders(&request, t.Headers)
 	t.summary.Requests++
 	t.summary.seen(entry.When)
-	result, err := patiently(func() (rewrite.Result, error) { return t.site.Evaluate(request) })
+	result, err := t.site.Evaluate(request)
 	if err != nil {
 		t.summary.NotEvaluated++
 		example := t.example(entry, request)

@@ -134,25 +134,20 @@ func TestReplayEnds(t *testing.T) {
 	}
 }
 
-// TestABusyMachineIsNoExpensivePattern: a time limit that was hit once tells nothing.
-func TestABusyMachineIsNoExpensivePattern(t *testing.T) {
-	for name, tc := range map[string]struct {
-		failures  int
-		wantCalls int
-		wantErr   error
-	}{
-		"never hit": {0, 1, nil}, "once": {1, 2, nil}, "always": {9, attempts, rewrite.ErrTooExpensive},
-	} {
-		calls := 0
-		_, err := patiently(func() (int, error) {
-			if calls++; calls <= tc.failures {
-				return 0, fmt.Errorf("x: %w", rewrite.ErrTooExpensive)
-			}
-			return 0, nil
-		})
-		if calls != tc.wantCalls || !errors.Is(err, tc.wantErr) {
-			t.Errorf("%s: %d calls, %v", name, calls, err)
-		}
+// TestReplayIsInterrupted: also while it waits for somebody to type a request.
+func TestReplayIsInterrupted(t *testing.T) {
+	in, out := io.Pipe()
+	defer func() { _ = out.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		// The second one is taken when the first was read: then the reader waits for more.
+		_, _ = io.WriteString(out, "GET /a\n")
+		_, _ = io.WriteString(out, "GET /b\n")
+		cancel()
+	}()
+	site := compose(t, inRules(rule("r", "^a", abort)))
+	if summary, err := Replay(ctx, site, in, ReplayOptions{}); !errors.Is(err, context.Canceled) || summary.Requests != 0 {
+		t.Errorf("%+v, %v", summary, err)
 	}
 }
 

@@ -22,8 +22,14 @@ const (
 	maxFields = 128
 )
 
-// ErrMalformed is wrapped by errors about one line.
-var ErrMalformed = errors.New("malformed log line")
+var (
+	// ErrMalformed is wrapped by errors about one line.
+	ErrMalformed = errors.New("malformed log line")
+	// ErrEncoding is wrapped when the log is compressed, or in UTF-16. IIS writes UTF-8 or the
+	// code page of the server, and what an editor or an archive has made of it would look like
+	// a log without requests.
+	ErrEncoding = errors.New("log cannot be read")
+)
 
 // Entry is one request of a log.
 type Entry struct {
@@ -108,7 +114,7 @@ func NewReader(in io.Reader) *Reader {
 func (r *Reader) Offset() int64 { return r.offset }
 
 // Next returns the next entry, and io.EOF after the last one. After an error that wraps
-// ErrMalformed reading can go on.
+// ErrMalformed reading can go on; others, such as ErrEncoding, are for good.
 func (r *Reader) Next() (Entry, error) {
 	for {
 		text, err := r.read()
@@ -145,6 +151,11 @@ func (r *Reader) Next() (Entry, error) {
 
 // read returns the next line without its end and without zero bytes around it.
 func (r *Reader) read() (string, error) {
+	if r.line == 0 {
+		if err := r.encoding(); err != nil {
+			return "", err
+		}
+	}
 	line, err := r.in.ReadSlice('\n')
 	r.offset += int64(len(line))
 	r.line++
@@ -174,6 +185,23 @@ func (r *Reader) read() (string, error) {
 		line = bytes.TrimPrefix(line, []byte("\uFEFF"))
 	}
 	return string(trim(line)), nil
+}
+
+// encoding refuses a log whose first bytes say that it is no text that can be read here.
+func (r *Reader) encoding() error {
+	// An error comes again when the first line is read.
+	start, _ := r.in.Peek(4)
+	switch {
+	case bytes.HasPrefix(start, []byte{0x1f, 0x8b}):
+		return fmt.Errorf("%w: it is compressed with gzip: unpack it first, as by \"gzip -dc\"", ErrEncoding)
+	case bytes.HasPrefix(start, []byte("PK\x03\x04")):
+		return fmt.Errorf("%w: it is a ZIP archive: unpack it first", ErrEncoding)
+	case bytes.HasPrefix(start, []byte{0xff, 0xfe}), bytes.HasPrefix(start, []byte{0xfe, 0xff}),
+		len(start) == 4 && start[0] != 0 && start[1] == 0 && start[2] != 0 && start[3] == 0,
+		len(start) == 4 && start[0] == 0 && start[1] != 0 && start[2] == 0 && start[3] != 0:
+		return fmt.Errorf("%w: it is in UTF-16: convert it to UTF-8 first", ErrEncoding)
+	}
+	return nil
 }
 
 // trim takes the line end and zero bytes away.

@@ -68,6 +68,25 @@ func TestW3C(t *testing.T) {
 	}
 }
 
+// What is no text must not look like a log without requests.
+func TestLogsThatAreNoText(t *testing.T) {
+	for name, tc := range map[string]struct{ log, want string }{
+		"compressed":                     {"\x1f\x8b\x08\x00", "gzip"},
+		"an archive":                     {"PK\x03\x04x", "ZIP"},
+		"UTF-16":                         {"\xff\xfe#\x00F\x00", "UTF-16"},
+		"UTF-16, most significant first": {"\xfe\xff\x00#\x00F", "UTF-16"},
+		"UTF-16 without a mark":          {"#\x00F\x00i\x00", "UTF-16"},
+		"and the other way round":        {"\x00#\x00F\x00i", "UTF-16"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := accesslog.NewReader(strings.NewReader(tc.log)).Next()
+			if !errors.Is(err, accesslog.ErrEncoding) || errors.Is(err, accesslog.ErrMalformed) || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %v, want %s", err, tc.want)
+			}
+		})
+	}
+}
+
 func TestFormats(t *testing.T) {
 	show := func(r rewrite.Request) string {
 		return fmt.Sprintf("%s %s|%s|%s", r.Method, r.Host, r.Path, r.RawQuery)
@@ -154,7 +173,7 @@ func FuzzReader(f *testing.F) {
 		for range bytes.Count(log, []byte("\n")) + 2 {
 			entry, err := r.Next()
 			switch {
-			case errors.Is(err, io.EOF):
+			case errors.Is(err, io.EOF), errors.Is(err, accesslog.ErrEncoding):
 				return
 			case err == nil:
 				if request := entry.Request(); !strings.HasPrefix(request.Path, "/") || request.Method == "" {

@@ -49,7 +49,7 @@ const maxStates = 8_192
 // over any character in front of the pattern, with the lowest priority: its states are
 // beginState and searchState, and both can begin the pattern.
 func newAutomaton(root *node, b *budget) (*automaton, error) {
-	c := &compiler{}
+	c := &compiler{budget: b}
 	start, err := c.compile(root, c.add(step{op: opAccept}))
 	if err != nil {
 		return nil, err
@@ -65,7 +65,10 @@ func newAutomaton(root *node, b *budget) (*automaton, error) {
 		}
 		stateOf[i] = len(a.states)
 		a.states = append(a.states, state{at: s.at})
-		key := fmt.Sprint(s.set)
+		if err := b.spend(len(s.set)); err != nil {
+			return nil, err
+		}
+		key := s.set.key()
 		if _, ok := known[key]; !ok {
 			known[key] = len(sets)
 			sets = append(sets, s.set)
@@ -75,7 +78,10 @@ func newAutomaton(root *node, b *budget) (*automaton, error) {
 	if len(a.states) > maxStates {
 		return nil, fmt.Errorf("%w: more than %d characters with its counted repetitions", ErrTooComplex, maxStates)
 	}
-	shown, parts := partition(sets)
+	shown, parts, err := partition(sets, b)
+	if err != nil {
+		return nil, err
+	}
 	a.shown = shown
 	for i := range a.states {
 		a.states[i].class = parts[classOf[i]]

@@ -1,6 +1,7 @@
 package redos
 
 import (
+	"encoding/binary"
 	"slices"
 	"sync"
 	"unicode"
@@ -101,9 +102,10 @@ var foldings = sync.OnceValue(func() []folding {
 	return out
 })
 
-// folded adds the other cases of all characters.
-func (c charset) folded() charset {
-	out := slices.Clone(c)
+// folded adds the other cases of all characters. A set of much of Unicode, such as \W, mostly
+// has them already; work is how many characters with another case had to be looked at.
+func (c charset) folded() (out charset, work int) {
+	out = slices.Clone(c)
 	all := foldings()
 	for _, s := range c {
 		from, _ := slices.BinarySearchFunc(all, s.lo, func(f folding, r rune) int { return int(f.char - r) })
@@ -111,12 +113,28 @@ func (c charset) folded() charset {
 			if f.char > s.hi {
 				break
 			}
+			work++
 			for _, other := range f.others {
-				out = append(out, span{other, other})
+				if (other < s.lo || other > s.hi) && !c.has(other) {
+					out = append(out, span{other, other})
+				}
 			}
 		}
 	}
-	return out.normal()
+	if len(out) == len(c) {
+		return out, work
+	}
+	return out.normal(), work + len(out)
+}
+
+// key is the same for equal sets only.
+func (c charset) key() string {
+	raw := make([]byte, 0, 8*len(c))
+	for _, s := range c {
+		raw = binary.LittleEndian.AppendUint32(raw, uint32(s.lo))
+		raw = binary.LittleEndian.AppendUint32(raw, uint32(s.hi))
+	}
+	return string(raw)
 }
 
 // preferred has the characters to show in an attack, best first: those that need no escape
@@ -126,9 +144,12 @@ const preferred = "a0bcdefghijklmnopqrstuvwxyz123456789ABCDEFGHIJKLMNOPQRSTUVWXY
 // partition divides all characters into the fewest parts so that every set is a union of
 // parts. It returns one character of each part, and for each set the numbers of its parts.
 // Parts are ordered by how well their character can be shown.
-func partition(sets []charset) (shown []rune, parts [][]int32) {
+func partition(sets []charset, b *budget) (shown []rune, parts [][]int32, err error) {
 	bounds := []rune{0}
 	for _, set := range sets {
+		if err := b.spend(len(set)); err != nil {
+			return nil, nil, err
+		}
 		for _, s := range set {
 			bounds = append(bounds, s.lo, s.hi+1)
 		}
@@ -143,8 +164,13 @@ func partition(sets []charset) (shown []rune, parts [][]int32) {
 	for i, set := range sets {
 		for _, s := range set {
 			from, _ := slices.BinarySearch(bounds, s.lo)
-			for k := from; k < len(bounds) && bounds[k] <= s.hi; k++ {
+			k := from
+			for ; k < len(bounds) && bounds[k] <= s.hi; k++ {
 				members[k] = append(members[k], byte(i), byte(i>>8))
+			}
+			// It is done twice: here, and for the parts of the set.
+			if err := b.spend(2 * (k - from)); err != nil {
+				return nil, nil, err
 			}
 		}
 	}
@@ -186,7 +212,7 @@ func partition(sets []charset) (shown []rune, parts [][]int32) {
 		slices.Sort(parts[i])
 		parts[i] = slices.Compact(parts[i])
 	}
-	return shown, parts
+	return shown, parts, nil
 }
 
 // better returns the character to show: the one so far, or one of s.

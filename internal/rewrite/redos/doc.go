@@ -52,7 +52,8 @@
 // A pattern of bounded cost can still be expensive: `^(a?){25}a{25}$` takes up to 2^25 steps, but
 // not more for longer inputs, and is reported as linear. Only what grows is found.
 //
-// Anchors hold at the begin and end of the input, as the specification has it. The C++ library
-// of Microsoft also lets them hold at line feeds (microsoft/STL, issue 73); in an input with line
-// feeds, which only decoded ones can be, an anchored pattern may then cost one degree more.
+// Anchors hold at the begin and end of the input, as the specification has it without its
+// flag for lines. The C++ library of Microsoft also lets them hold at line feeds (microsoft/STL,
+// issue 73); in an input with line feeds, which only decoded ones can be, a pattern that begins
+// with "^" may then cost one degree more. See docs/decisions/0006.
 package redos

@@ -24,7 +24,7 @@ type backtracker struct {
 // stepsOf searches an input, and returns how many characters were compared.
 func stepsOf(t *testing.T, pattern, input string, o Options, limit int) (steps int, matched bool, err error) {
 	t.Helper()
-	root, err := parse(pattern, o.IgnoreCase)
+	root, err := parse(pattern, o.IgnoreCase, newBudget(0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,11 +164,11 @@ type tallied struct {
 // tallyOf returns the number of steps for a search.
 func tallyOf(t *testing.T, pattern, input string, o Options) float64 {
 	t.Helper()
-	root, err := parse(pattern, o.IgnoreCase)
+	root, err := parse(pattern, o.IgnoreCase, newBudget(0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &compiler{}
+	c := &compiler{budget: newBudget(0)}
 	first, err := c.compile(root, c.add(step{op: opAccept}))
 	if err != nil || c.loops > 64 || c.rough {
 		t.Fatalf("%q cannot be tallied: %v", pattern, err)

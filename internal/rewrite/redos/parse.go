@@ -1,6 +1,7 @@
 package redos
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -48,14 +49,19 @@ type parser struct {
 	text       []rune
 	pos        int
 	ignoreCase bool
+	budget     *budget
 	// groups has the content of each capture group in order of their "("; nil while open.
 	groups []*node
 }
 
-// parse returns the root of a parsed pattern. The errors wrap ErrInvalidPattern.
-func parse(pattern string, ignoreCase bool) (*node, error) {
-	p := &parser{text: []rune(pattern), ignoreCase: ignoreCase}
+// parse returns the root of a parsed pattern. The errors wrap ErrInvalidPattern, or
+// ErrTooComplex if ignoring case is too much work.
+func parse(pattern string, ignoreCase bool, b *budget) (*node, error) {
+	p := &parser{text: []rune(pattern), ignoreCase: ignoreCase, budget: b}
 	root, err := p.alternatives()
+	if errors.Is(err, ErrTooComplex) {
+		return nil, err
+	}
 	if err == nil && p.pos < len(p.text) {
 		err = syntaxError(`")" without "("`)
 	}
@@ -155,15 +161,24 @@ func (p *parser) item() (item *node, repeatable bool, err error) {
 	case '.':
 		return &node{kind: kindChar, set: lineEnds.negated(), from: from, to: p.pos}, true, nil
 	}
-	return p.char(charset{{r, r}}, from), true, nil
+	item, err = p.char(charset{{r, r}}, false, from)
+	return item, true, err
 }
 
-// char returns a node for one character of the set, with all its cases if case is ignored.
-func (p *parser) char(set charset, from int) *node {
+// char returns a node for one character of the set, with all its cases if case is ignored,
+// or for one that is not in it.
+func (p *parser) char(set charset, negated bool, from int) (*node, error) {
 	if p.ignoreCase {
-		set = set.folded()
+		folded, work := set.folded()
+		if err := p.budget.spend(work); err != nil {
+			return nil, err
+		}
+		set = folded
 	}
-	return &node{kind: kindChar, set: set, from: from, to: p.pos}
+	if negated {
+		set = set.negated()
+	}
+	return &node{kind: kindChar, set: set, from: from, to: p.pos}, nil
 }
 
 func (p *parser) openGroup() (item *node, repeatable bool, err error) {
@@ -287,7 +302,8 @@ func (p *parser) escape() (item *node, repeatable bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	return p.char(set, from), true, nil
+	item, err = p.char(set, false, from)
+	return item, true, err
 }
 
 // escapedSet reads an escape that stands for characters.
@@ -383,14 +399,7 @@ func (p *parser) bracket() (*node, error) {
 		}
 		set = append(set, low...)
 	}
-	set = set.normal()
-	if p.ignoreCase {
-		set = set.folded()
-	}
-	if negated {
-		set = set.negated()
-	}
-	return &node{kind: kindChar, set: set, from: from, to: p.pos}, nil
+	return p.char(set.normal(), negated, from)
 }
 
 // single returns the only character of a set, or -1.

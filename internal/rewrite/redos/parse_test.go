@@ -42,7 +42,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := parse(tc.pattern, false)
+			_, err := parse(tc.pattern, false, newBudget(0))
 			if !errors.Is(err, ErrInvalidPattern) || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("error %v, want %q in it", err, tc.want)
 			}

@@ -14,6 +14,9 @@ const (
 	// repeated more often counts as repeated without bound: inputs have a few thousand
 	// characters, so x{0,100}x{0,100} costs what x*x* does, within a small factor.
 	maxCopies = 32
+	// stepCost is what a step costs in the units of the budget: it and its state have to be
+	// made, and their characters compared with those of the others.
+	stepCost = 20
 )
 
 // operation is what a step of a program does.
@@ -43,8 +46,9 @@ type step struct {
 
 // compiler translates a pattern, back to front: each part is told the step that follows.
 type compiler struct {
-	steps []step
-	loops int
+	steps  []step
+	loops  int
+	budget *budget
 	// rough says that the program allows more than the pattern does.
 	rough bool
 	// references is how many back references the part that is translated lies in.
@@ -60,6 +64,9 @@ func (c *compiler) add(s step) int {
 func (c *compiler) compile(n *node, next int) (int, error) {
 	if len(c.steps) > maxProgram {
 		return 0, fmt.Errorf("%w: more than %d steps with its counted repetitions", ErrTooComplex, maxProgram)
+	}
+	if err := c.budget.spend(stepCost); err != nil {
+		return 0, err
 	}
 	switch n.kind {
 	case kindChar:

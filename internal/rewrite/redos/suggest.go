@@ -47,7 +47,7 @@ func withoutEnds(pattern string, root *node, r Report, o Options, b *budget) str
 	if shorter == pattern {
 		return ""
 	}
-	cut, err := parse(shorter, o.IgnoreCase)
+	cut, err := parse(shorter, o.IgnoreCase, b)
 	if err != nil {
 		return ""
 	}

@@ -188,11 +188,17 @@ func (c *Command) read() (simulate.Rules, error) {
 			return rules, err
 		}
 	}
+	seen := map[string]bool{}
 	for _, text := range c.webConfigs {
 		folder, name, ok := strings.Cut(text, "=")
 		if !ok || !strings.HasPrefix(folder, "/") || name == "" {
 			return rules, misused("--web-config: %q: want the form /path=FILE", text)
 		}
+		key := strings.ToLower(strings.Trim(folder, "/"))
+		if seen[key] {
+			return rules, misused("--web-config: %q: there is one for this folder already", text)
+		}
+		seen[key] = true
 		file, err := readFile("--web-config", name)
 		if err != nil {
 			return rules, err
@@ -238,7 +244,7 @@ func readFile(name, path string) (*simulate.File, error) {
 	defer func() { _ = file.Close() }()
 	content, err := io.ReadAll(io.LimitReader(file, maxFileBytes+1))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, misused("%s: %w", name, err)
 	}
 	if len(content) > maxFileBytes {
 		return nil, fmt.Errorf("%s: %s: more than %d bytes", name, path, maxFileBytes)
@@ -288,8 +294,18 @@ func (c *Command) replay(ctx context.Context, site *rewrite.Site, headers http.H
 		Headers: headers, Examples: c.examples, Trace: c.trace, Progress: progress.show,
 	})
 	progress.done()
-	if err != nil {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return fmt.Errorf("%s: interrupted: %w", c.log, err)
+	case err != nil:
 		return fmt.Errorf("%s: %w", c.log, err)
 	}
-	return c.printSummary(stdout, view, summary)
+	if err := c.printSummary(stdout, view, summary); err != nil {
+		return err
+	}
+	// A log of another kind must not look like one in which nothing is blocked.
+	if summary.Requests == 0 && summary.Unreadable > 0 {
+		return fmt.Errorf("%s: none of its lines is a request: want a log in the W3C or IIS format, or one request per line", c.log)
+	}
+	return nil
 }

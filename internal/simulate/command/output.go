@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"mitigation.dev/ems/internal/rewrite"
@@ -138,7 +139,11 @@ func grouped(n int) string {
 type progress struct {
 	out  io.Writer
 	size int64
-	next time.Time
+
+	// An interrupted replay may still be reading.
+	mu    sync.Mutex
+	next  time.Time
+	ended bool
 }
 
 // progressInterval is how often the bar is drawn.
@@ -163,7 +168,9 @@ func isTerminal(file *os.File) bool {
 }
 
 func (p *progress) show(read int64) {
-	if now := time.Now(); p.size > 0 && now.After(p.next) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); p.size > 0 && !p.ended && now.After(p.next) {
 		p.next = now.Add(progressInterval)
 		p.draw(read)
 	}
@@ -179,6 +186,9 @@ func (p *progress) draw(read int64) {
 
 // done wipes the bar away.
 func (p *progress) done() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
 	if p.size > 0 {
 		fmt.Fprintf(p.out, "\r%s\r", strings.Repeat(" ", width+8))
 	}
