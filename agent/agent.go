@@ -15,6 +15,7 @@ import (
 	"mitigation.dev/ems/agent/cluster"
 	"mitigation.dev/ems/agent/documents"
 	"mitigation.dev/ems/agent/facts"
+	"mitigation.dev/ems/agent/health"
 	"mitigation.dev/ems/agent/iis"
 	"mitigation.dev/ems/agent/iis/drivers"
 	"mitigation.dev/ems/agent/state"
@@ -77,15 +78,18 @@ func newLoop(o Options, c view, clk clock.WithTicker) (*loop, error) {
 		return nil, err
 	}
 	pools, services := drivers.For(runtime.GOOS, o.IISRoot, o.AppCmd)
-	server, err := iis.New(iis.Options{
+	options := iis.Options{
 		Root: o.IISRoot, StateDir: filepath.Join(o.StateDir, "iis"), Pools: pools, Services: services, Clock: clk, Log: o.Log.WithName("iis"),
-	})
+	}
+	server, err := iis.New(options)
 	if err != nil {
 		return nil, err
 	}
 	sources := facts.Sources{Said: o.Facts, File: o.FactsFile, Registry: facts.Registry}
 	return &loop{
 		name: o.Server, server: server, control: c, documents: store, memory: memory, clock: clk, log: o.Log,
-		facts: func() (policy.Facts, error) { return facts.Read(sources) },
+		checker: health.New(health.Options{Lister: drivers.ListerFor(runtime.GOOS, o.IISRoot, o.AppCmd), Services: services, Clock: clk}),
+		preview: func() (preview, error) { return iis.NewPreview(options) },
+		facts:   func() (policy.Facts, error) { return facts.Read(sources) },
 	}, nil
 }

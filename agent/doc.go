@@ -12,9 +12,19 @@
 //
 // There is one loop and it is level-based: every pass looks at everything anew, so that no trigger can be missed for good and
 // the same code installs, repairs, removes and survives a crash. A pass is: observe (plan, facts, what is in place),
-// decide (package enforce, pure), apply and verify (package iis, which also says whether IIS runs what is in place), report (package cluster). Passes follow changes of the
-// plan, changes of IIS's configuration files, and the clock: every 30 seconds, give or take 20 %, so that servers
-// that were started together do not report together.
+// decide (package enforce, pure), apply and verify (package iis, which also says whether IIS runs what is in place), report
+// (package cluster). Passes follow changes of the plan, changes of IIS's configuration files, and the clock: every 30 seconds,
+// give or take 20 %, so that servers that were started together do not report together; and when a gate or the end of a block
+// asks for one.
+//
+// What comes under a rollout is put in place between two looks at the server (packages health and gate): one before, which is
+// put on the disk, and those after it until the gate has its verdict. A server that got worse takes back what was put in place
+// last, in the same pass and without anybody's help, looks again, and goes on to the one before if that was not it. Passes
+// after which a look is due soon wait for the cluster for three seconds at most, and a look ends when the cluster has another
+// plan, so that a kill switch waits neither for an API server nor for a check that hangs. Nothing is looked at while nothing is
+// under observation.
+//
+// In a pool in Audit mode the same rollouts are played on a shadow of the server (iis.NewPreview), and nothing is written.
 //
 // The agent fails static: without a network it goes on from the plan and the documents on its disk; whatever it cannot
 // verify changes nothing.

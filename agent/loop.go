@@ -18,6 +18,7 @@ import (
 
 	"mitigation.dev/ems/agent/cluster"
 	"mitigation.dev/ems/agent/enforce"
+	"mitigation.dev/ems/agent/gate"
 	"mitigation.dev/ems/agent/iis"
 	"mitigation.dev/ems/agent/iis/effective"
 	"mitigation.dev/ems/agent/iis/refusal"
@@ -34,6 +35,8 @@ type server interface {
 	Facts() (iis.Facts, error)
 	Reconcile(ctx context.Context, wanted []iis.Mitigation) ([]iis.Outcome, error)
 	Effective() ([]effective.Verdict, error)
+	AccessLogs(m iis.Mitigation) ([]string, error)
+	Forget() error
 }
 
 // control is what the loop needs of package cluster.
@@ -48,6 +51,7 @@ type loader interface {
 	Learn(ctx context.Context, lists []enforce.RevocationRef, refs []enforce.DocumentRef) (refused []string)
 	Anchors() ([]trust.Anchor, error)
 	Findings() []trust.Finding
+	Forget()
 }
 
 // loop holds what a pass needs. Passes run one after the other.
@@ -57,6 +61,8 @@ type loop struct {
 	control   control
 	documents loader
 	memory    *state.Memory
+	checker   checker
+	preview   func() (preview, error)
 	facts     func() (policy.Facts, error)
 	clock     clock.PassiveClock
 	log       logr.Logger
@@ -64,7 +70,15 @@ type loop struct {
 	// told are the results that were logged last, by id, so that only changes are logged.
 	told map[string]enforce.Result
 	// problem and reportProblem were logged last.
-	problem, factsProblem, reportProblem, damage, trustProblem, effectProblem string
+	problem, factsProblem, reportProblem, damage, trustProblem, effectProblem, historyProblem, auditProblem string
+	// histories are what the server remembers, by lower-case id; nil before the first pass. kept is when each was put on the
+	// disk, begun when its trial began in this process.
+	histories   map[string]enforce.History
+	kept, begun map[string]time.Time
+	// audited is what the last look ahead found.
+	audited *audit
+	// next is when the last pass has to be followed by another one; zero for no reason.
+	next time.Time
 	// unannounced changes wait for a cluster that can be told of them.
 	unannounced []cluster.Change
 }
@@ -72,17 +86,32 @@ type loop struct {
 // maxUnannounced bounds the changes that are kept for events while the cluster is away; the log has them all.
 const maxUnannounced = 256
 
-// pass looks at everything once and brings the server to what is wanted.
-func (l *loop) pass(ctx context.Context) {
-	report := l.enforce(ctx)
-	if ctx.Err() != nil {
-		return // half of the work was cut short by the stop; the next process begins with all of it
+const (
+	// soon is how near the next look has to be for the cluster to be waited for only patience in all: a server that gets
+	// worse, or a block that ends, does not wait for an API server that does not answer.
+	soon     = interval
+	patience = 3 * time.Second
+)
+
+// pass looks at everything once and brings the server to what is wanted. It returns when that has to happen again at the
+// latest; zero for no reason.
+func (l *loop) pass(ctx context.Context) time.Time {
+	toCluster := ctx
+	if !l.next.IsZero() && l.next.Sub(l.clock.Now()) < soon {
+		var cancel context.CancelFunc
+		toCluster, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
 	}
+	report := l.enforce(ctx, toCluster)
+	if ctx.Err() != nil {
+		return time.Time{} // half of the work was cut short by the stop; the next process begins with all of it
+	}
+	l.steady(report.Results)
 	l.logResults(report.Results)
 	l.unannounced = append(l.unannounced, report.Changes...)
 	l.unannounced = l.unannounced[max(0, len(l.unannounced)-maxUnannounced):]
 	report.Changes = l.unannounced
-	err := l.control.Report(ctx, report)
+	err := l.control.Report(toCluster, report)
 	if err == nil {
 		l.unannounced = nil
 	}
@@ -90,56 +119,51 @@ func (l *loop) pass(ctx context.Context) {
 		err = nil // package cluster says so itself
 	}
 	l.logOnce(&l.reportProblem, err, "Status cannot be reported and will be tried again", "Status is reported again")
+	return l.next
 }
 
-// enforce does the work of a pass and says what there is to report.
-func (l *loop) enforce(ctx context.Context) cluster.Report {
+// enforce does the work of a pass and says what there is to report. toCluster is for what the cluster is asked for.
+func (l *loop) enforce(ctx, toCluster context.Context) cluster.Report {
 	var report cluster.Report
+	l.next = time.Time{}
 	plan, planErr := l.plan()
 	if plan != nil {
 		report.PlanGeneration = plan.Generation
 	}
+	memoryErr := l.loadHistories()
+	repairErr := l.repair(plan)
 	facts, factsErr := l.facts()
 	l.logOnce(&l.factsProblem, factsErr, "Facts are incomplete, which speaks for mitigations", "Facts are complete again")
 	report.Facts = cluster.Facts{
 		Facts: facts, RewriteModule: l.rewriteModule(), AgentVersion: version.Version, OperatingSystem: runtime.GOOS + "/" + runtime.GOARCH,
 	}
 	// Lists come before documents, which may be revoked by them, and the look at what trust rests on after both.
-	refused := l.documents.Learn(ctx, plan.RevocationLists(), plan.Documents())
-	documents := l.documents.Load(ctx, plan.Documents())
+	refused := l.documents.Learn(toCluster, plan.RevocationLists(), plan.Documents())
+	documents := l.documents.Load(toCluster, plan.Documents())
 	report.Trust = l.trust(refused)
 	l.logOnce(&l.damage, l.damaged(), "Records were damaged and set aside", "No damaged records are left")
 	before, err := l.server.Applied()
-	if err != nil {
-		// Without knowing what is in place, any list of what is wanted could take protection away.
+	if err = cmp.Or(err, memoryErr); err != nil {
+		// Without knowing what is in place and what has failed, any list of what is wanted could take protection away.
 		report.Problem = problemOf(err, "what is in place is not known, so nothing is changed")
 		l.logOnce(&l.problem, err, "Nothing is changed", "Work goes on")
 		return report
 	}
-	decision := enforce.Decide(enforce.Input{
-		Server: l.name, Plan: plan, Documents: documents, Applied: before, Facts: facts,
-	})
+	r := l.carryOut(ctx, enforce.Input{Server: l.name, Plan: plan, Documents: documents, Applied: before, Facts: facts, Now: l.clock.Now()})
+	l.next = r.due()
 	if report.Trust.Err == nil {
 		// With a trust file that cannot be used no document is, and that is no word on the checks.
 		report.Checks = &cluster.Checks{Findings: l.documents.Findings()}
 	}
-	outcomes, reconcileErr := l.server.Reconcile(ctx, decision.Wanted)
-	after, err := l.server.Applied()
-	if err != nil {
-		reconcileErr, after = errors.Join(reconcileErr, err), before
-	}
-	verdicts, effectiveErr := l.server.Effective()
-	l.logOnce(&l.effectProblem, effectiveErr, "Whether rules are in effect is not known", "Whether rules are in effect is known again")
-	report.Results = enforce.Judge(enforce.Conclude(decision, outcomes, reconcileErr, after), verdicts)
-	report.Changes = changesOf(before, outcomes)
-	var memoryErr error
+	report.Results, report.Changes = r.results(), r.changes
 	if report.Changed, memoryErr = l.remember(report.Changes); memoryErr == nil {
 		report.Sequences, memoryErr = l.sequences()
 	}
-	if err := cmp.Or(planErr, reconcileErr, memoryErr); err != nil {
+	err = cmp.Or(planErr, r.err, memoryErr, repairErr)
+	if err != nil {
 		report.Problem = problemOf(err, "see the agent's log on the server")
 	}
-	l.logOnce(&l.problem, cmp.Or(planErr, reconcileErr, memoryErr), "Work is impeded", "Work goes on")
+	l.logOnce(&l.problem, err, "Work is impeded", "Work goes on")
 	return report
 }
 
@@ -250,6 +274,17 @@ func problemOf(err error, hint string) *cluster.Problem {
 	return &cluster.Problem{Reason: reason, Message: fmt.Sprintf("%v; %s", err, hint)}
 }
 
+// steady leaves the message of a gate without enough to judge by as it was told first: how far the count has come is not worth
+// a write to the cluster on every look.
+func (l *loop) steady(results []enforce.Result) {
+	for i := range results {
+		g := &results[i].Gate
+		if old := l.told[results[i].ID].Gate; g.Verdict == gate.Inconclusive && old.Verdict == g.Verdict && old.Rollout == g.Rollout {
+			g.Message = old.Message
+		}
+	}
+}
+
 // logResults logs what became different.
 func (l *loop) logResults(results []enforce.Result) {
 	now := make(map[string]enforce.Result, len(results))
@@ -258,7 +293,7 @@ func (l *loop) logResults(results []enforce.Result) {
 		if old, known := l.told[r.ID]; known && reflect.DeepEqual(old, r) {
 			continue
 		}
-		l.log.Info("Mitigation", "id", r.ID, "state", r.State, "reason", r.Reason, "revision", r.Revision, "detail", r.Message, "effective", r.Effective, "lookAlikes", r.LookAlikes)
+		l.log.Info("Mitigation", "id", r.ID, "state", r.State, "reason", r.Reason, "revision", r.Revision, "detail", r.Message, "effective", r.Effective, "lookAlikes", r.LookAlikes, "gate", r.Gate.Verdict)
 	}
 	l.told = now
 }

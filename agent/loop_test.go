@@ -60,9 +60,13 @@ type fleet struct {
 	away    bool
 	last    cluster.Report
 	reports int
+	// announced are the changes of all reports.
+	announced []cluster.Change
 	// more actions of the documents that are published, and samples.
 	more    []ocs.Action
 	samples []ocs.Sample
+	// checker stands for health checks; nil for the real ones.
+	checker checker
 	// tamper changes a document before it is signed.
 	tamper func(unsigned []byte) []byte
 }
@@ -89,6 +93,7 @@ func (f *fleet) Report(_ context.Context, r cluster.Report) error {
 		return cluster.ErrUnheard
 	}
 	f.last, f.reports = r, f.reports+1
+	f.announced = append(f.announced, r.Changes...)
 	return nil
 }
 
@@ -126,19 +131,28 @@ func (f *fleet) restart() {
 		f.Fatal(err)
 	}
 	f.loop = loop
+	if f.checker != nil {
+		loop.checker = f.checker
+	}
 }
 
 // publish signs a document with M1 (rules and a pool) and returns what a plan says about it.
 func (f *fleet) publish(sequence, revision int64) enforce.Entry {
 	f.Helper()
-	unsigned, err := ocs.Build(ocs.Document{Version: ocs.Version11, Sequence: sequence, Configs: []ocs.Config{{
+	return f.publishAll(sequence, ocs.Config{
 		ID: "M1", Revision: revision, Description: "Block a probe",
 		Actions: append([]ocs.Action{
 			{ID: "M1.1", Type: ocs.URLRewrite, Scope: ocs.ScopeSite, Target: "Default Web Site", Description: "Rule", Rewrite: []byte(ruleText)},
 			{ID: "M1.2", Type: ocs.AppPool, Scope: ocs.ScopeServer, Target: "MSExchangeOABAppPool", Description: "Pool", Value: ocs.ValueStopped},
 		}, f.more...),
 		Samples: f.samples,
-	}}})
+	})[0]
+}
+
+// publishAll signs a document and returns what a plan says about each of its mitigations.
+func (f *fleet) publishAll(sequence int64, configs ...ocs.Config) []enforce.Entry {
+	f.Helper()
+	unsigned, err := ocs.Build(ocs.Document{Version: ocs.Version11, Sequence: sequence, Configs: configs})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -155,10 +169,14 @@ func (f *fleet) publish(sequence, revision int64) enforce.Entry {
 	}
 	name := fmt.Sprintf("contoso-%d", sequence)
 	f.bundles[name] = documents.Bundle{Product: "ExchangeServer", Document: signed}
-	return enforce.Entry{
-		ID: "M1", Decision: policy.Decision{Desired: policy.Apply, Reason: policy.Enabled}, Revision: revision, Release: rollout.ToAll(),
-		Document: enforce.DocumentRef{FeedName: "contoso", BundleName: name, Digest: hex.EncodeToString(v.Digest[:])},
+	var entries []enforce.Entry
+	for _, c := range configs {
+		entries = append(entries, enforce.Entry{
+			ID: c.ID, Decision: policy.Decision{Desired: policy.Apply, Reason: policy.Enabled}, Revision: c.Revision, Release: rollout.ToAll(),
+			Document: enforce.DocumentRef{FeedName: "contoso", BundleName: name, Digest: hex.EncodeToString(v.Digest[:])},
+		})
 	}
+	return entries
 }
 
 // revoke makes the trust file look at revocation lists.
@@ -220,9 +238,9 @@ func (f *fleet) edit(old, with string) {
 	}
 }
 
-func (f *fleet) poolState(pool string) iiscontrol.PoolState {
+func (f *fleet) poolState() iiscontrol.PoolState {
 	f.Helper()
-	state, err := standin.NewPools(f.root, nil).State(f.Context(), pool)
+	state, err := standin.NewPools(f.root, nil).State(f.Context(), "MSExchangeOABAppPool")
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -235,7 +253,7 @@ func (f *fleet) wantInPlace() {
 	if n := bytes.Count(f.config(), []byte(`name="EMS M1.1 Block probe"`)); n != 1 {
 		f.Fatalf("the rule stands %d times in the configuration, want once", n)
 	}
-	if got := f.poolState("MSExchangeOABAppPool"); got != iiscontrol.PoolStopped {
+	if got := f.poolState(); got != iiscontrol.PoolStopped {
 		f.Fatalf("the pool is %s, want it stopped", got)
 	}
 }
@@ -403,7 +421,7 @@ func TestLoop(t *testing.T) {
 			if got := f.last.Results[0].Message; !strings.Contains(got, want) {
 				f.Errorf("message = %q, want it to say %q", got, want)
 			}
-			if !bytes.Equal(before, f.config()) || f.poolState("MSExchangeOABAppPool") != iiscontrol.PoolStarted {
+			if !bytes.Equal(before, f.config()) || f.poolState() != iiscontrol.PoolStarted {
 				f.Error("something of it was put in place")
 			}
 			f.want(entry)
@@ -464,7 +482,7 @@ func TestLoop(t *testing.T) {
 			if diff := cmp.Diff(string(before), string(f.config())); diff != "" {
 				f.Errorf("configuration differs (-before +after):\n%s", diff)
 			}
-			if got := f.poolState("MSExchangeOABAppPool"); got != iiscontrol.PoolStarted {
+			if got := f.poolState(); got != iiscontrol.PoolStarted {
 				f.Errorf("the pool is %s, want it started", got)
 			}
 			f.wantReport(enforce.Removed, "BlockedByPool", 0)

@@ -21,11 +21,15 @@ const (
 	settle = 250 * time.Millisecond
 )
 
-// runTriggered calls pass at once, after every trigger, and when the interval has gone by, until the context ends.
-func runTriggered(ctx context.Context, clk clock.WithTicker, plan, files <-chan struct{}, pass func(context.Context)) {
+// runTriggered calls pass at once, after every trigger, when the interval has gone by, and at the time that the last pass
+// asked for, until the context ends.
+func runTriggered(ctx context.Context, clk clock.WithTicker, plan, files <-chan struct{}, pass func(context.Context) time.Time) {
 	for ctx.Err() == nil {
-		pass(ctx)
-		timer := clk.NewTimer(nextInterval(rand.Float64()))
+		wait := nextInterval(rand.Float64())
+		if next := pass(ctx); !next.IsZero() {
+			wait = min(wait, max(next.Sub(clk.Now()), settle))
+		}
+		timer := clk.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-timer.C():

@@ -49,7 +49,7 @@ func TestRunTriggered(t *testing.T) {
 			stopped := make(chan struct{})
 			go func() {
 				defer close(stopped)
-				runTriggered(ctx, clk, plan, files, func(context.Context) { passes <- struct{}{} })
+				runTriggered(ctx, clk, plan, files, func(context.Context) time.Time { passes <- struct{}{}; return time.Time{} })
 			}()
 			<-passes // the first comes at once
 			timers(t, clk)
@@ -66,6 +66,36 @@ func TestRunTriggered(t *testing.T) {
 			<-stopped
 		})
 	}
+}
+
+func TestRunTriggeredComesBackWhenAPassAsksForIt(t *testing.T) {
+	clk := clocktesting.NewFakeClock(now)
+	passes := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		runTriggered(ctx, clk, nil, nil, func(context.Context) time.Time {
+			passes <- struct{}{}
+			return clk.Now().Add(2 * time.Second)
+		})
+	}()
+	<-passes
+	for range 3 {
+		timers(t, clk)
+		clk.Step(2*time.Second - 1)
+		if !clk.HasWaiters() {
+			t.Fatal("a pass began too early")
+		}
+		clk.Step(1)
+		select {
+		case <-passes:
+		case <-time.After(20 * time.Second):
+			t.Fatal("no pass at the time that was asked for")
+		}
+	}
+	cancel()
+	<-stopped
 }
 
 func TestWatchFolder(t *testing.T) {

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"context"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/runtime"
@@ -14,6 +15,8 @@ import (
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/controllers/feed"
 	"mitigation.dev/ems/controllers/fleet"
+	"mitigation.dev/ems/controllers/measure"
+	"mitigation.dev/ems/controllers/members"
 	"mitigation.dev/ems/controllers/rollout"
 )
 
@@ -50,12 +53,18 @@ func Setup(mgr ctrl.Manager, options Options) error {
 	if err := feeds.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the feed controller: %w", err)
 	}
-	plans := &rollout.Reconciler{Client: mgr.GetClient(), Clock: clock.RealClock{}}
+	if err := members.Index(context.Background(), mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	plans := &rollout.Reconciler{
+		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("ems-rollout"), Clock: clock.RealClock{},
+	}
 	if err := plans.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the rollout controller: %w", err)
 	}
 	if err := fleet.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the fleet controllers: %w", err)
 	}
+	measure.Export(mgr.GetClient(), clock.RealClock{})
 	return nil
 }

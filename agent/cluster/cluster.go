@@ -156,7 +156,19 @@ func (c *Cluster) Plan() (plan *enforce.Plan, known bool, err error) {
 	if err != nil {
 		return nil, false, fmt.Errorf("cluster: %w: %w", ErrPlanUnreadable, err)
 	}
+	plan.NotEnrolled = c.notEnrolled()
 	return plan, true, nil
+}
+
+// notEnrolled reports whether the cluster is known to have no PoolServer of this server in the pool. As long as it has not
+// said so, the server counts as enrolled: a plan must not wait for the other watch.
+func (c *Cluster) notEnrolled() bool {
+	if !c.servers.HasSynced() {
+		return false
+	}
+	object, exists, err := c.servers.GetStore().GetByKey(c.Namespace + "/" + c.Server)
+	server, ok := object.(*emsv1.PoolServer)
+	return err == nil && (!exists || !ok || server.Spec.PoolName != c.Pool)
 }
 
 // Bundle implements documents.Source.

@@ -20,6 +20,7 @@ import (
 
 	"mitigation.dev/ems/agent/documents"
 	"mitigation.dev/ems/agent/enforce"
+	"mitigation.dev/ems/agent/gate"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/api/v1alpha1/applyconfiguration"
 )
@@ -137,6 +138,36 @@ func TestPlanFollowsTheCluster(t *testing.T) {
 	<-a.cluster.Changes()
 }
 
+func TestPlanSaysWhetherStagesCountTheServer(t *testing.T) {
+	a := newAPI(t, plan("frontends"), poolServer())
+	a.start()
+	notEnrolled := func() bool {
+		p, known, err := a.cluster.Plan()
+		if p == nil || !known || err != nil {
+			t.Fatalf("plan = %+v, known = %t, error %v", p, known, err)
+		}
+		return p.NotEnrolled
+	}
+	if notEnrolled() {
+		t.Error("the server counts as not enrolled although it is")
+	}
+	moved := a.server()
+	moved.Spec.PoolName = "backends"
+	if err := a.client.Update(t.Context(), moved); err != nil {
+		t.Fatal(err)
+	}
+	a.until("it is in another pool", notEnrolled)
+	moved.Spec.PoolName = "frontends"
+	if err := a.client.Update(t.Context(), moved); err != nil {
+		t.Fatal(err)
+	}
+	a.until("it is back", func() bool { return !notEnrolled() })
+	if err := a.client.Delete(t.Context(), moved); err != nil {
+		t.Fatal(err)
+	}
+	a.until("it is gone", notEnrolled)
+}
+
 func TestPlanThatCannotBeReadIsNotKnown(t *testing.T) {
 	odd := plan("frontends")
 	odd.Spec.Mode = "Observe"
@@ -192,6 +223,21 @@ func TestReportWritesOnlyWhatChanged(t *testing.T) {
 		t.Errorf("status = %+v, want what is gone to be gone", last)
 	}
 
+	// A gate is told when its verdict changes, and not on every look.
+	gated := func(verdict gate.Verdict, message string) {
+		report.Results[0].Gate = enforce.Gate{Rollout: "r1-a1-01234567", Verdict: verdict, Message: message}
+	}
+	gated(gate.Baking, "")
+	send(report, 5)
+	a.seen()
+	send(report, 5)
+	gated(gate.Failed, "owa: 503")
+	send(report, 6)
+	a.seen()
+	if got := a.server().Status.Mitigations[0].Gate; got != (emsv1.ServerGate{Rollout: "r1-a1-01234567", Verdict: emsv1.GateFailed, Message: "owa: 503"}) {
+		t.Errorf("gate = %+v", got)
+	}
+
 	// Somebody else empties the status: it is written again.
 	emptied := a.server()
 	emptied.Status = emsv1.PoolServerStatus{}
@@ -199,7 +245,7 @@ func TestReportWritesOnlyWhatChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.seen()
-	send(report, 5)
+	send(report, 7)
 }
 
 func TestReportAnnouncesAFailureOnce(t *testing.T) {

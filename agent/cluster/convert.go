@@ -10,6 +10,8 @@ import (
 	"k8s.io/utils/ptr"
 
 	"mitigation.dev/ems/agent/enforce"
+	"mitigation.dev/ems/agent/gate"
+	"mitigation.dev/ems/agent/health"
 	"mitigation.dev/ems/agent/iis/effective"
 	"mitigation.dev/ems/agent/samples"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
@@ -61,6 +63,7 @@ func planOf(p *emsv1.MitigationPlan) (*enforce.Plan, error) {
 		}
 		plan.MustPass = append(plan.MustPass, sample)
 	}
+	plan.HealthChecks, plan.RepairRequest = checksOf(p.Spec.HealthChecks), p.Spec.RepairRequest
 	for _, r := range p.Spec.Revocation {
 		plan.Revocation = append(plan.Revocation, enforce.RevocationRef{FeedName: r.FeedName, BundleName: r.BundleName, Digest: r.Digest})
 	}
@@ -81,7 +84,54 @@ func entryOf(m emsv1.PlannedMitigation) enforce.Entry {
 	for _, a := range m.BlockedActions {
 		e.Decision.BlockedActions = append(e.Decision.BlockedActions, string(a))
 	}
+	if m.UntilTime != nil {
+		e.Decision.Until = m.UntilTime.UTC()
+	}
+	e.Rollout = rolloutOf(m)
 	return e
+}
+
+// rolloutOf converts what servers follow of a rollout. Plans of older managers have none.
+func rolloutOf(m emsv1.PlannedMitigation) enforce.Rollout {
+	r := m.Rollout
+	if r.ID == "" {
+		return enforce.Rollout{}
+	}
+	out := enforce.Rollout{
+		ID: r.ID, Waiting: waitingOf(r), Complete: r.State == emsv1.RolloutComplete, Revert: r.Unreleased == emsv1.UnreleasedRevert,
+		Terms: gate.Terms{Bake: time.Duration(ptr.Deref(r.Gate.BakeSeconds, 0)) * time.Second, MinRequests: int64(ptr.Deref(r.Gate.MinRequests, 0))},
+	}
+	if f := r.Fallback; f.Rollout != "" {
+		out.Fallback = enforce.Fallback{
+			Rollout: f.Rollout, Revision: f.Revision,
+			Document: enforce.DocumentRef{FeedName: m.FeedName, BundleName: f.BundleName, Digest: f.DocumentDigest},
+		}
+	}
+	return out
+}
+
+// waitingOf says why servers wait. While stages follow each other, and when all have passed, it is the next stage that they
+// wait for.
+func waitingOf(r emsv1.PlanRollout) policy.Reason {
+	if r.State == emsv1.RolloutProgressing || r.State == emsv1.RolloutComplete {
+		return policy.AwaitingStage
+	}
+	return policy.Reason(r.Reason)
+}
+
+func checksOf(c emsv1.PlanHealthChecks) health.Checks {
+	out := health.Checks{Services: c.Services}
+	for _, h := range c.HTTP {
+		check := health.HTTPCheck{Name: h.Name, Scheme: h.Scheme, Port: int(h.Port), Path: h.Path, Host: h.Host, Body: h.Body}
+		for _, status := range h.Statuses {
+			check.Statuses = append(check.Statuses, int(status))
+		}
+		out.HTTP = append(out.HTTP, check)
+	}
+	for _, port := range c.TCPPorts {
+		out.TCPPorts = append(out.TCPPorts, int(port))
+	}
+	return out
 }
 
 // mitigationsOf converts results; changed says when the server was last changed, by lower-case id.
@@ -94,6 +144,11 @@ func mitigationsOf(results []enforce.Result, changed map[string]time.Time) []ems
 		}
 		for _, l := range r.LookAlikes[:min(len(r.LookAlikes), effective.MaxLookAlikes)] {
 			m.LookAlikes = append(m.LookAlikes, conditions.Truncate(l))
+		}
+		if r.Gate.Rollout != "" {
+			m.Gate = emsv1.ServerGate{
+				Rollout: r.Gate.Rollout, Verdict: emsv1.GateVerdict(r.Gate.Verdict), Message: conditions.Cut(r.Gate.Message, gate.MaxMessage),
+			}
 		}
 		if len(r.Digest) >= documentLength {
 			m.Document = r.Digest[:documentLength]
@@ -139,10 +194,14 @@ func applyConfigurationOf(namespace, name string, s emsv1.PoolServerStatus) *ems
 		}
 	}
 	for _, m := range s.Mitigations {
+		var said *emsv1ac.ServerGateApplyConfiguration
+		if m.Gate.Rollout != "" {
+			said = &emsv1ac.ServerGateApplyConfiguration{Rollout: given(m.Gate.Rollout), Verdict: given(m.Gate.Verdict), Message: given(m.Gate.Message)}
+		}
 		status.WithMitigations(&emsv1ac.ServerMitigationApplyConfiguration{
 			ID: given(m.ID), State: given(m.State), Reason: given(m.Reason), Message: given(m.Message),
 			Revision: given(m.Revision), Document: given(m.Document), ChangedTime: m.ChangedTime,
-			Effective: given(m.Effective), LookAlikes: m.LookAlikes,
+			Effective: given(m.Effective), LookAlikes: m.LookAlikes, Gate: said,
 		})
 	}
 	for _, f := range s.Feeds {

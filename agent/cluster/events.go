@@ -20,6 +20,9 @@ const (
 	MitigationApplied ChangeKind = "MitigationApplied"
 	MitigationRemoved ChangeKind = "MitigationRemoved"
 	DriftRepaired     ChangeKind = "DriftRepaired"
+	// MitigationReverted: a revision made the server worse and was taken back. The revision of the change is the one in its
+	// place, or that which was removed.
+	MitigationReverted ChangeKind = "MitigationReverted"
 )
 
 // Reasons of the events for a mitigation that began to fail, and for one that IIS began not to run.
@@ -48,6 +51,8 @@ func announcements(before, after []emsv1.ServerMitigation, changes []Change) []a
 			list = append(list, announcement{c.ID, corev1.EventTypeNormal, string(c.Kind), "Apply", fmt.Sprintf("Revision %d of %s is in place", c.Revision, c.ID)})
 		case MitigationRemoved:
 			list = append(list, announcement{c.ID, corev1.EventTypeNormal, string(c.Kind), "Remove", fmt.Sprintf("%s was removed", c.ID)})
+		case MitigationReverted:
+			list = append(list, announcement{c.ID, corev1.EventTypeWarning, string(c.Kind), "Revert", fmt.Sprintf("%s was taken back, because it did harm on this server or somewhere else in the pool", c.ID)})
 		case DriftRepaired:
 			list = append(list, announcement{c.ID, corev1.EventTypeWarning, string(c.Kind), "Repair", fmt.Sprintf("Something else had changed what %s put in place; revision %d was restored", c.ID, c.Revision)})
 		}

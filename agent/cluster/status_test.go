@@ -15,6 +15,8 @@ import (
 	"k8s.io/utils/ptr"
 
 	"mitigation.dev/ems/agent/enforce"
+	"mitigation.dev/ems/agent/gate"
+	"mitigation.dev/ems/agent/health"
 	"mitigation.dev/ems/agent/samples"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/build"
@@ -269,23 +271,29 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// The status is what a fleet writes and watches: each mitigation in good order costs less than 200 bytes.
 func TestStatusOfAHealthyServerIsSmall(t *testing.T) {
-	var results []enforce.Result
-	for i := range 4 {
-		r := inPlace(fmt.Sprintf("M%d", i+1))
-		r.Effective = "True"
-		results = append(results, r)
-	}
-	status := statusOf(emsv1.PoolServerStatus{}, 1, Report{
-		PlanGeneration: 1, Results: results, Sequences: map[string]int64{"contoso": 42},
-		Facts: Facts{Facts: policy.Facts{Product: "ExchangeServer"}, RewriteModule: "Present", AgentVersion: "v0.1.0", OperatingSystem: "windows/amd64"},
-	})
-	data, err := json.Marshal(status)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(data) >= 1024 {
-		t.Errorf("status has %d bytes, want less than 1 KiB:\n%s", len(data), data)
+	for mitigations, limit := range map[int]int{3: 1 << 10, 10: 5 << 9} {
+		var results []enforce.Result
+		changed := map[string]time.Time{}
+		for i := range mitigations {
+			r := inPlace(fmt.Sprintf("M%d", i+1))
+			r.Effective, r.Gate = "True", enforce.Gate{Rollout: "r1-a1-01234567", Verdict: gate.Passed}
+			results = append(results, r)
+			changed[strings.ToLower(r.ID)] = time.Date(2026, 5, 14, 16, 0, 0, 0, time.UTC)
+		}
+		status := statusOf(emsv1.PoolServerStatus{}, 1, Report{
+			PlanGeneration: 1, Results: results, Changed: changed, Sequences: map[string]int64{"contoso": 42},
+			Facts: Facts{Facts: policy.Facts{Product: "ExchangeServer"}, RewriteModule: "Present", AgentVersion: "v0.1.0", OperatingSystem: "windows/amd64"},
+		})
+		data, err := json.Marshal(status)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(data) >= limit {
+			t.Errorf("status with %d mitigations has %d bytes, want less than %d:\n%s", mitigations, len(data), limit, data)
+		}
+		t.Logf("%d mitigations: %d bytes", mitigations, len(data))
 	}
 }
 
@@ -355,6 +363,7 @@ func TestPlanOf(t *testing.T) {
 				DocumentDigest: digest, BlockedActions: []emsv1.MitigationID{"M1.2"},
 				Release: emsv1.Release{ServerNames: []string{"fe01"}, Below: ptr.To(emsv1.ReleaseAll)},
 			}, {ID: "M2", Desired: emsv1.DesiredRemove, Reason: "BlockedByPool"}},
+			HealthChecks: emsv1.PlanHealthChecks{TCPPorts: []int32{25}}, RepairRequest: "now",
 			FixedBuilds: []emsv1.FixedBuild{{ID: "M1", Build: "15.2.2562.43"}},
 			Revocation:  []emsv1.PlanRevocation{{FeedName: "contoso", BundleName: "contoso-42", Digest: digest}},
 			MustPass:    []emsv1.SampleRequest{{URL: "/health"}, {Method: "POST", URL: "/owa", Host: "mail.contoso.com", Headers: []emsv1.HTTPHeader{{Name: "X-Probe", Value: "1"}}}},
@@ -367,6 +376,7 @@ func TestPlanOf(t *testing.T) {
 			Document: enforce.DocumentRef{FeedName: "contoso", BundleName: "contoso-42", Digest: digest},
 			Release:  rollout.Release{ServerNames: []string{"fe01"}, Below: rollout.Everything},
 		}, {ID: "M2", Decision: policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByPool}}},
+		HealthChecks: health.Checks{TCPPorts: []int{25}}, RepairRequest: "now",
 		FixedBuilds: []policy.FixedBuild{{ID: "M1", Build: number}},
 		Revocation:  []enforce.RevocationRef{{FeedName: "contoso", BundleName: "contoso-42", Digest: digest}},
 		MustPass: []samples.Sample{
@@ -393,11 +403,57 @@ func TestPlanOf(t *testing.T) {
 	}
 }
 
+func TestRolloutOf(t *testing.T) {
+	until := metav1.NewTime(time.Date(2026, 5, 14, 16, 0, 0, 0, time.UTC))
+	planned := emsv1.PlannedMitigation{
+		ID: "M1", Desired: emsv1.DesiredApply, FeedName: "contoso", UntilTime: &until,
+		Rollout: emsv1.PlanRollout{
+			ID: "r2-a1-01234567", Attempt: 1, State: emsv1.RolloutHalted, Reason: emsv1.RolloutHaltedReason, Unreleased: emsv1.UnreleasedRevert,
+			Gate:     emsv1.PlanGate{BakeSeconds: ptr.To[int32](30), MinRequests: ptr.To[int32](5)},
+			Fallback: emsv1.PlanFallback{Rollout: "r1-a1-abcdef01", Revision: 1, BundleName: "contoso-41", DocumentDigest: digest},
+		},
+	}
+	e := entryOf(planned)
+	want := enforce.Rollout{
+		ID: "r2-a1-01234567", Waiting: policy.RolloutHalted, Revert: true, Terms: gate.Terms{Bake: 30 * time.Second, MinRequests: 5},
+		Fallback: enforce.Fallback{Rollout: "r1-a1-abcdef01", Revision: 1, Document: enforce.DocumentRef{FeedName: "contoso", BundleName: "contoso-41", Digest: digest}},
+	}
+	if diff := cmp.Diff(want, e.Rollout); diff != "" {
+		t.Errorf("rollout differs (-want +got):\n%s", diff)
+	}
+	if !e.Decision.Until.Equal(until.Time) {
+		t.Errorf("until = %v, want %v", e.Decision.Until, until)
+	}
+	for state, want := range map[emsv1.RolloutState]policy.Reason{
+		emsv1.RolloutProgressing: policy.AwaitingStage, emsv1.RolloutComplete: policy.AwaitingStage, emsv1.RolloutWaiting: policy.AwaitingRing, emsv1.RolloutPaused: policy.AwaitingRing,
+	} {
+		planned.Rollout.State, planned.Rollout.Reason = state, emsv1.AwaitingRingReason
+		if got := entryOf(planned).Rollout; got.Waiting != want || got.Complete != (state == emsv1.RolloutComplete) {
+			t.Errorf("state %s: servers wait for %s, complete %t, want %s", state, got.Waiting, got.Complete, want)
+		}
+	}
+}
+
+func TestChecksOf(t *testing.T) {
+	got := checksOf(emsv1.PlanHealthChecks{
+		HTTP:     []emsv1.HTTPCheck{{Name: "owa", Scheme: "https", Port: 444, Path: "/owa/", Host: "mail.contoso.com", Statuses: []int32{200, 302}, Body: "Sign in"}},
+		TCPPorts: []int32{25}, Services: []string{"W3SVC"},
+	})
+	want := health.Checks{
+		HTTP:     []health.HTTPCheck{{Name: "owa", Scheme: "https", Port: 444, Path: "/owa/", Host: "mail.contoso.com", Statuses: []int{200, 302}, Body: "Sign in"}},
+		TCPPorts: []int{25}, Services: []string{"W3SVC"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("checks differ (-want +got):\n%s", diff)
+	}
+}
+
 // What server-side apply is told must be exactly the status that was built.
 func TestApplyConfigurationSaysTheWholeStatus(t *testing.T) {
 	status := statusOf(emsv1.PoolServerStatus{}, 2, Report{
 		PlanGeneration: 9, Facts: Facts{AgentVersion: "v0.1.0"}, Changed: map[string]time.Time{"m1": time.Date(2026, 5, 14, 16, 0, 0, 0, time.UTC)},
-		Results: []enforce.Result{inPlace("M1"), {ID: "M2", State: enforce.Failed, Reason: "SiteNotFound", Message: "create it"},
+		Results: []enforce.Result{inPlace("M1"), {ID: "M2", State: enforce.Failed, Reason: "SiteNotFound", Message: "create it",
+			Gate: enforce.Gate{Rollout: "r2-a1-01234567", Verdict: gate.Failed, Message: "SiteNotFound: create it"}},
 			{ID: "M3", State: enforce.Applied, Reason: "Cleared", Message: "line 3", Revision: 1, Effective: "False", LookAlikes: []string{"a"}}},
 		Sequences: map[string]int64{"contoso": 42, "fabrikam": 0},
 	})

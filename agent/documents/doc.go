@@ -19,7 +19,8 @@
 // Documents of one feed are accepted in the order of their sequence, whatever their order in the plan, because a plan
 // may hold an older and a newer document while the newer one is being staged. A document that was accepted once stays
 // usable: that is how a revision of before comes back when its successor is reverted. One that this server never
-// accepted is refused once a newer one has been.
+// accepted is refused once a newer one has been; a new server that finds a fallback and its successor in one plan accepts both
+// in one go.
 //
 // A sequence that jumps is accepted only up to acceptSequence of the feed in the trust file: the word of somebody with rights on
 // this server, never of the cluster.

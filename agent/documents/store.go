@@ -108,6 +108,11 @@ func New(o Options) (*Store, error) {
 	}, nil
 }
 
+// Forget makes documents that were refused be fetched and judged again now.
+func (s *Store) Forget() {
+	s.judged, s.attempts = map[judgement]verdict{}, map[string]attempt{}
+}
+
 // Load brings documents: for each reference its content or the reason why it cannot be used.
 func (s *Store) Load(ctx context.Context, refs []enforce.DocumentRef) map[enforce.DocumentRef]enforce.Document {
 	answers := make(map[enforce.DocumentRef]enforce.Document, len(refs))

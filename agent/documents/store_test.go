@@ -199,6 +199,32 @@ func TestLoad(t *testing.T) {
 			s.restart()
 			s.wantUsable(ref)
 		},
+		"a fallback and its successor, both new to the server, are usable in one go, and another old document never": func(s *server) {
+			older := s.publish(ocs.Document{Sequence: 1})
+			fallback := s.publish(ocs.Document{Sequence: 2})
+			current := s.publish(ocs.Document{Sequence: 3})
+			for ref, d := range s.store.Load(s.Context(), []enforce.DocumentRef{current, fallback}) {
+				if d.Failure != nil {
+					s.Errorf("%s: %+v, want it usable", ref.BundleName, d.Failure)
+				}
+			}
+			s.wantUsable(fallback)
+			s.wantRefused(older, "SequenceRolledBack", "lower than the accepted")
+		},
+		"what was refused is judged again after a repair": func(s *server) {
+			ref := s.publish(ocs.Document{Sequence: 1})
+			b := s.source.bundles[ref.BundleName]
+			s.source.bundles[ref.BundleName] = Bundle{Document: []byte("<EOCS/>")}
+			if d := s.store.Load(s.Context(), []enforce.DocumentRef{ref})[ref]; d.Failure == nil {
+				s.Fatal("a document of another content was not refused")
+			}
+			s.source.bundles[ref.BundleName] = b
+			if d := s.store.Load(s.Context(), []enforce.DocumentRef{ref})[ref]; d.Failure == nil {
+				s.Fatal("a refused document was fetched again at once")
+			}
+			s.store.Forget()
+			s.wantUsable(ref)
+		},
 		"a kept document that was changed on the disk is fetched again": func(s *server) {
 			ref := s.publish(ocs.Document{Sequence: 1})
 			s.wantUsable(ref)

@@ -15,110 +15,235 @@ import (
 // Decide says what shall be in place on the server.
 func Decide(in Input) Decision {
 	inPlace := byID(in.Applied)
-	var d Decision
+	d := Decision{MustGo: map[string]bool{}}
 	mentioned := map[string]bool{}
+	answers := map[string]answer{}
 	if in.Plan != nil {
+		var replaced []Entry
 		for _, e := range in.Plan.Entries {
-			key := strings.ToLower(e.ID)
+			key := lower(e.ID)
 			if mentioned[key] {
 				continue // the API allows ids that differ only in case; the first one counts
 			}
 			mentioned[key] = true
-			var have *iis.Mitigation
-			if m, ok := inPlace[key]; ok {
-				have = &m
+			e.Decision = policy.AtServer(e.Decision, in.Now)
+			if e.Decision.Desired == policy.Remove && e.Decision.Reason == policy.Superseded {
+				replaced = append(replaced, e) // which depends on its successor
+				continue
 			}
-			want, result := decideOne(in, e, have)
-			if want != nil {
-				d.Wanted = append(d.Wanted, *want)
-			}
-			d.Intents = append(d.Intents, result)
+			answers[key] = in.decideOne(e, pointerTo(inPlace, key), false)
+		}
+		for _, e := range replaced {
+			key := lower(e.ID)
+			answers[key] = in.decideOne(e, pointerTo(inPlace, key), in.successorMissing(e, answers, inPlace))
 		}
 	}
 	for key, m := range inPlace {
 		if !mentioned[key] {
-			d.Wanted = append(d.Wanted, m)
-			d.Intents = append(d.Intents, kept(m, ReasonNotInPlan, "in place although the plan does not mention it; it stays until the plan says Remove"))
+			answers[key] = answer{want: &m, result: kept(m, ReasonNotInPlan, "in place although the plan does not mention it; it stays until the plan says Remove")}
+		}
+	}
+	for key, a := range answers {
+		d.Intents = append(d.Intents, a.result)
+		if a.want != nil {
+			d.Wanted = append(d.Wanted, *a.want)
+		}
+		if a.trial != nil && a.want != nil {
+			a.trial.ID, a.trial.Content = a.result.ID, *a.want
+			d.Trials = append(d.Trials, *a.trial)
+		}
+		if a.audit != nil {
+			d.Audits = append(d.Audits, *a.audit)
+		}
+		if a.mustGo {
+			d.MustGo[key] = true
 		}
 	}
 	slices.SortFunc(d.Wanted, func(a, b iis.Mitigation) int { return compareIDs(a.ID, b.ID) })
+	slices.SortFunc(d.Audits, func(a, b iis.Mitigation) int { return compareIDs(a.ID, b.ID) })
+	slices.SortFunc(d.Trials, func(a, b Trial) int { return compareIDs(a.ID, b.ID) })
 	slices.SortFunc(d.Intents, func(a, b Result) int { return compareIDs(a.ID, b.ID) })
 	return d
 }
 
-// decideOne decides about one entry of the plan. A nil want takes the mitigation off the server.
-func decideOne(in Input, e Entry, have *iis.Mitigation) (want *iis.Mitigation, result Result) {
-	released := e.Release.Includes(in.Server, e.ID)
-	situation := policy.Situation{
-		Released: released, AuditOnly: in.Plan.AuditOnly, Applicability: policy.Decision{Desired: policy.Apply, Reason: policy.Enabled},
-	}
-	var content *iis.Mitigation
-	if e.Decision.Desired == policy.Apply {
-		config, product, failure := find(in.Documents, e)
-		if failure == nil {
-			situation.Applicability = applicability(in, e, config, product)
-			content, failure = contentOf(config, e)
-			if content != nil {
-				content.Samples = append(samplesOf(config, e), in.Plan.MustPass...)
-				if in.Plan.WebConfig {
-					content.Placement = iis.PlaceWebConfig
-				}
-			}
-			if situation.Applicability.Desired != policy.Apply {
-				failure = nil // what is not needed need not be installable
-			}
+// answer is what follows from one entry.
+type answer struct {
+	// want takes the mitigation off the server if it is nil.
+	want   *iis.Mitigation
+	result Result
+	// trial lacks the content, which is want.
+	trial *Trial
+	audit *iis.Mitigation
+	// mustGo says that what is in place goes even if want cannot be put in its place.
+	mustGo bool
+}
+
+// decideOne decides about one entry of the plan. successorMissing is as in policy.Situation.
+func (in Input) decideOne(e Entry, have *iis.Mitigation, successorMissing bool) answer {
+	history := in.Histories[lower(e.ID)]
+	staged := e.Rollout.ID != "" && e.Decision.Desired == policy.Apply
+	released := e.Release.Includes(in.Server, e.ID) && (!staged || e.Rollout.Complete || !in.Plan.NotEnrolled)
+	if staged && !in.Plan.AuditOnly {
+		if failure, ok := in.Withheld[lower(e.ID)]; ok {
+			return in.withGate(e, have, in.stay(e, have, history, failure), released)
 		}
+		f, failedHere := history.failed(e.Rollout.ID)
+		switch {
+		case !released && failedHere:
+			return takenBack(e, in.wait(e, have, history), f)
+		case !released:
+			return in.withGate(e, have, in.wait(e, have, history), false)
+		case failedHere:
+			return in.retreat(e, have, history, f)
+		}
+	}
+	situation := policy.Situation{
+		Released: released, Waiting: e.Rollout.Waiting, AuditOnly: in.Plan.AuditOnly, SuccessorMissing: successorMissing, Applicability: applies,
+	}
+	var c candidate
+	if e.Decision.Desired == policy.Apply && (released || !staged) {
+		c = in.candidate(e, e.Revision, e.Document)
+		situation.Applicability = c.applicability
 		// A document matters only once the rollout has reached the server.
-		if failure != nil && released {
-			return have, failed(e, have, *failure)
+		if c.failure != nil && released {
+			return in.withGate(e, have, in.stay(e, have, history, *c.failure), true)
 		}
 	}
 	verdict := policy.ForServer(e.Decision, situation)
 	if verdict.Reason == policy.Audit {
 		situation.AuditOnly = false
-		return have, audited(e, have, verdict, policy.ForServer(e.Decision, situation))
-	}
-	switch verdict.Desired {
-	case policy.Apply:
-		return content, Result{
-			ID: e.ID, State: Applied, Reason: string(verdict.Reason), Message: verdict.Message, Revision: e.Revision, Digest: e.Document.Digest,
+		would := policy.ForServer(e.Decision, situation)
+		a := answer{want: have, result: audited(e, have, verdict, would)}
+		if would.Desired == policy.Apply {
+			a.audit = c.content
 		}
-	case policy.Remove:
-		return nil, gone(e, verdict)
-	case policy.Hold:
-		return have, held(e, have, verdict)
+		return in.withGate(e, have, a, staged && released)
 	}
-	return have, failed(e, have, Failure{
-		Reason:  ReasonPlanMismatch,
-		Message: fmt.Sprintf("the plan wants %q, which this agent does not know; update the agent", verdict.Desired),
-	})
+	return in.withGate(e, have, in.carryOut(e, have, verdict, c), staged && released)
 }
 
-// find looks the entry's Config up in its verified document.
-func find(documents map[DocumentRef]Document, e Entry) (config ocs.Config, product string, failure *Failure) {
-	document, ok := documents[e.Document]
+// carryOut turns the verdict on an entry that policy has the last word about into an answer.
+func (in Input) carryOut(e Entry, have *iis.Mitigation, verdict policy.Decision, c candidate) answer {
+	switch verdict.Desired {
+	case policy.Apply:
+		a := answer{want: c.content, result: Result{
+			ID: e.ID, State: Applied, Reason: string(verdict.Reason), Message: verdict.Message, Revision: e.Revision, Digest: e.Document.Digest,
+		}}
+		if e.Rollout.ID != "" {
+			a.trial = &Trial{Rollout: e.Rollout.ID, Terms: e.Rollout.Terms, Settled: e.Rollout.Complete}
+		}
+		return a
+	case policy.Remove:
+		return answer{result: gone(e, verdict)}
+	case policy.Hold:
+		return answer{want: have, result: held(e, have, verdict)}
+	}
+	return answer{want: have, result: failed(e, have, Failure{
+		Reason:  ReasonPlanMismatch,
+		Message: fmt.Sprintf("the plan wants %q, which this agent does not know; update the agent", verdict.Desired),
+	})}
+}
+
+// successorMissing reports whether the mitigation that replaces this one shall be in place here and is not yet. Of plans
+// without rollouts both change places in one pass.
+func (in Input) successorMissing(e Entry, answers map[string]answer, inPlace map[string]iis.Mitigation) bool {
+	id := in.successor(e)
+	key := strings.ToLower(id)
+	for _, s := range in.Plan.Entries {
+		if id == "" || !strings.EqualFold(s.ID, id) {
+			continue
+		}
+		a := answers[key]
+		if s.Decision.Desired != policy.Apply || s.Rollout.ID == "" || a.result.State == NotApplicable {
+			return false
+		}
+		_, there := inPlace[key]
+		return !there
+	}
+	return false
+}
+
+// successor gives the id of the mitigation that replaces this one: that of a document, or, where none is at hand, of the plan's
+// words.
+func (in Input) successor(e Entry) string {
+	if d := in.Documents[e.Document]; d.Content != nil {
+		return d.Content.Successor(e.ID)
+	}
+	for ref, d := range in.Documents {
+		if ref.FeedName == e.Document.FeedName && d.Content != nil {
+			if id := d.Content.Successor(e.ID); id != "" {
+				return id
+			}
+		}
+	}
+	after, _ := strings.CutPrefix(e.Decision.Message, "replaced by ")
+	id, _, _ := strings.Cut(after, ",")
+	return id
+}
+
+// applies is the applicability of what nothing speaks against.
+var applies = policy.Decision{Desired: policy.Apply, Reason: policy.Enabled}
+
+// candidate is a revision that could be in place.
+type candidate struct {
+	content       *iis.Mitigation
+	applicability policy.Decision
+	// failure says why there is no content, unless the server does not need it.
+	failure *Failure
+}
+
+// candidate finds what a revision of a document would put on this server.
+func (in Input) candidate(e Entry, revision int64, ref DocumentRef) candidate {
+	config, product, failure := find(in.Documents, e.ID, revision, ref)
+	if failure != nil {
+		return candidate{applicability: applies, failure: failure}
+	}
+	c := candidate{applicability: applicability(in, e, config, product)}
+	c.content, c.failure = contentOf(config, e, ref.Digest)
+	if c.content != nil {
+		c.content.Samples = append(samplesOf(config, e), in.Plan.MustPass...)
+		if in.Plan.WebConfig {
+			c.content.Placement = iis.PlaceWebConfig
+		}
+	}
+	if c.applicability.Desired != policy.Apply {
+		c.failure = nil // what is not needed need not be installable
+	}
+	return c
+}
+
+func pointerTo(list map[string]iis.Mitigation, key string) *iis.Mitigation {
+	if m, ok := list[key]; ok {
+		return &m
+	}
+	return nil
+}
+
+// find looks a revision of a mitigation up in its verified document.
+func find(documents map[DocumentRef]Document, id string, revision int64, ref DocumentRef) (config ocs.Config, product string, failure *Failure) {
+	document, ok := documents[ref]
 	switch {
 	case !ok:
-		return ocs.Config{}, "", &Failure{Reason: ReasonBundleUnavailable, Message: fmt.Sprintf("MitigationBundle %q has not been fetched", e.Document.BundleName), Transient: true}
+		return ocs.Config{}, "", &Failure{Reason: ReasonBundleUnavailable, Message: fmt.Sprintf("MitigationBundle %q has not been fetched", ref.BundleName), Transient: true}
 	case document.Failure != nil:
 		return ocs.Config{}, "", document.Failure
 	}
 	for _, r := range document.Content.Refused {
-		if strings.EqualFold(r.ID, e.ID) {
+		if strings.EqualFold(r.ID, id) {
 			return ocs.Config{}, "", &Failure{Reason: ReasonConfigRefused, Message: fmt.Sprintf("the document's entry cannot be used (%s): %s; ask the publisher", r.Reason, r.Message)}
 		}
 	}
 	for _, c := range document.Content.Configs {
-		if !strings.EqualFold(c.ID, e.ID) {
+		if !strings.EqualFold(c.ID, id) {
 			continue
 		}
-		if c.Revision != e.Revision {
+		if c.Revision != revision {
 			return ocs.Config{}, "", mismatch("the plan wants revision %d, the signed document of MitigationBundle %q holds revision %d; look for who changed the plan",
-				e.Revision, e.Document.BundleName, c.Revision)
+				revision, ref.BundleName, c.Revision)
 		}
 		return c, document.FeedProduct, nil
 	}
-	return ocs.Config{}, "", mismatch("the signed document of MitigationBundle %q holds no such mitigation; look for who changed the plan", e.Document.BundleName)
+	return ocs.Config{}, "", mismatch("the signed document of MitigationBundle %q holds no such mitigation; look for who changed the plan", ref.BundleName)
 }
 
 func applicability(in Input, e Entry, config ocs.Config, feedProduct string) policy.Decision {
@@ -138,8 +263,8 @@ func applicability(in Input, e Entry, config ocs.Config, feedProduct string) pol
 }
 
 // contentOf is what the signed Config puts on the server, less the blocked actions.
-func contentOf(config ocs.Config, e Entry) (*iis.Mitigation, *Failure) {
-	m := &iis.Mitigation{ID: config.ID, Revision: config.Revision, Digest: e.Document.Digest}
+func contentOf(config ocs.Config, e Entry, digest string) (*iis.Mitigation, *Failure) {
+	m := &iis.Mitigation{ID: config.ID, Revision: config.Revision, Digest: digest}
 	for _, a := range config.Actions {
 		if e.blocks(a.ID) {
 			continue
@@ -196,10 +321,12 @@ func mismatch(format string, args ...any) *Failure {
 func byID(list []iis.Mitigation) map[string]iis.Mitigation {
 	m := make(map[string]iis.Mitigation, len(list))
 	for _, x := range list {
-		m[strings.ToLower(x.ID)] = x
+		m[lower(x.ID)] = x
 	}
 	return m
 }
+
+func lower(id string) string { return strings.ToLower(id) }
 
 func compareIDs(a, b string) int {
 	return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b))

@@ -16,8 +16,18 @@
 // Samples of the Config and must-pass requests of the plan go with what shall be in place; package iis tries them before it
 // changes anything.
 //
-// The package fails static. Only three things take a mitigation away: the plan says Remove, the verified document and the
-// facts say that the server does not need it, or an explicit block of all there is. A document that is missing, expired,
-// rolled back or not trusted, a plan that is missing or does not mention a mitigation, and every contradiction leave in
-// place what is in place.
+// The package fails static. Only these take a mitigation away: the plan says Remove, the verified document and the
+// facts say that the server does not need it, an explicit block of all there is, and what makes a server worse. A document that
+// is missing, expired, rolled back or not trusted, a plan that is missing or does not mention a mitigation, and every
+// contradiction leave in place what is in place. A block or a suspension of one mitigation ends on the server too, by the
+// clock; then nothing is done until the manager has planned anew.
+//
+// A rollout reaches servers by the release. One that it has not reached keeps what it has, or gets the fallback of the plan;
+// when the rollout is taken back, everybody goes to the fallback. What a server has not been released to is not judged by the
+// new document either: a revision that is made for nobody by mistake would take the mitigation off every server at once.
+//
+// What is put in place under a rollout goes through a gate (package gate), and [History] is what the server remembers of
+// it: the record, the rollouts that failed here, which are never tried again, and the last two contents that were good here.
+// A rollout that fails here is taken back: to the fallback, else to the last good content, else to nothing. While the plan
+// itself takes servers back, only the fallback counts. [Watch] has the rule for several mitigations under observation at once.
 package enforce

@@ -55,9 +55,11 @@ func held(e Entry, have *iis.Mitigation, verdict policy.Decision) Result {
 	if have != nil {
 		return kept(*have, string(verdict.Reason), verdict.Message)
 	}
-	state := Held
-	if verdict.Reason == policy.AwaitingStage {
-		state = Pending
+	state := Pending
+	switch verdict.Reason {
+	case policy.RolloutHalted, policy.RolloutAborted, policy.MitigationsDisabled, policy.Superseded:
+		state = Held // until a person or the publisher acts
+	default:
 	}
 	return Result{ID: e.ID, State: state, Reason: string(verdict.Reason), Message: verdict.Message}
 }
@@ -137,9 +139,11 @@ func Conclude(d Decision, outcomes []iis.Outcome, reconcileErr error, applied []
 		outcome, hasOutcome := told[key]
 		switch {
 		case hasOutcome && outcome.State == iis.Failed:
-			// A reason of the document's is kept: it is the first thing to put right.
+			// A reason of the document's, or of the gate, is kept: it is the first thing to put right.
 			if r.State != Failed {
 				r.State, r.Reason, r.Message, r.Transient = Failed, outcome.Reason, outcome.Message, false
+			} else if r.Reason == ReasonGateFailed {
+				r.Message += fmt.Sprintf("; and then %s: %s", outcome.Reason, outcome.Message)
 			}
 		case reconcileErr != nil && (r.State == Applied || isWanted != isThere):
 			r.State, r.Reason, r.Message, r.Transient = Failed, refusal.Of(reconcileErr, ReasonServerFailed), reconcileErr.Error(), false

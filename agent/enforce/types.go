@@ -1,6 +1,10 @@
 package enforce
 
 import (
+	"time"
+
+	"mitigation.dev/ems/agent/gate"
+	"mitigation.dev/ems/agent/health"
 	"mitigation.dev/ems/agent/iis"
 	"mitigation.dev/ems/agent/samples"
 	"mitigation.dev/ems/internal/ocs"
@@ -14,6 +18,9 @@ type Plan struct {
 	Generation int64 `json:"generation"`
 	// AuditOnly says that the pool is only looked at.
 	AuditOnly bool `json:"auditOnly,omitempty"`
+	// NotEnrolled says that the cluster knows, and that it has no PoolServer of this server in this pool. Stages cannot count
+	// the server then, and nobody sees how it fares: it gets what has completed, and nothing before.
+	NotEnrolled bool `json:"notEnrolled,omitempty"`
 	// WebConfig says that rules of sites go to their web.config.
 	WebConfig   bool                `json:"webConfig,omitempty"`
 	Entries     []Entry             `json:"entries,omitempty"`
@@ -22,6 +29,10 @@ type Plan struct {
 	Revocation []RevocationRef `json:"revocation,omitempty"`
 	// MustPass are requests that no mitigation may block.
 	MustPass []samples.Sample `json:"mustPass,omitempty"`
+	// HealthChecks are what the server is looked at by, beside sites and application pools.
+	HealthChecks health.Checks `json:"healthChecks,omitzero"`
+	// RepairRequest is any text; another one makes the server be looked at anew.
+	RepairRequest string `json:"repairRequest,omitempty"`
 }
 
 // RevocationRef says where the revocation lists of a feed are.
@@ -40,6 +51,33 @@ type Entry struct {
 	Revision int64           `json:"revision"`
 	Document DocumentRef     `json:"document"`
 	Release  rollout.Release `json:"release"`
+	// Rollout is empty in plans of older managers, and while there is nothing to roll out. Then there is no gate.
+	Rollout Rollout `json:"rollout,omitzero"`
+}
+
+// Rollout is what servers follow of a rollout beside the release.
+type Rollout struct {
+	// ID is empty if there is no rollout.
+	ID string `json:"id,omitempty"`
+	// Waiting is why servers wait that the mitigation is not released to.
+	Waiting policy.Reason `json:"waiting,omitempty"`
+	// Complete says that every stage has passed.
+	Complete bool `json:"complete,omitempty"`
+	// Revert takes servers that the mitigation is not released to back to the fallback, or the mitigation off them. Otherwise
+	// they stay as they are, unless the fallback is newer than what they have.
+	Revert bool `json:"revert,omitempty"`
+	// Terms of the gate.
+	Terms gate.Terms `json:"terms,omitzero"`
+	// Fallback is the good revision before; empty if there is none.
+	Fallback Fallback `json:"fallback,omitzero"`
+}
+
+// Fallback is the good revision before the one that is being rolled out.
+type Fallback struct {
+	// Rollout that proved it good; empty if there is no fallback.
+	Rollout  string      `json:"rollout,omitempty"`
+	Revision int64       `json:"revision,omitempty"`
+	Document DocumentRef `json:"document,omitzero"`
 }
 
 // DocumentRef says which signed document a mitigation comes from, and under whose trust policy it has to verify.
@@ -50,18 +88,28 @@ type DocumentRef struct {
 	Digest string `json:"digest"`
 }
 
-// Documents returns the documents that have to be at hand to carry the plan out, each once, in the order of the plan.
-// Nil plans need none.
+// Documents returns the documents that have to be at hand to carry the plan out, each once: those of fallbacks first, which
+// are the older ones, then the others in the order of the plan. Nil plans need none.
 func (p *Plan) Documents() []DocumentRef {
 	if p == nil {
 		return nil
 	}
 	seen := map[DocumentRef]bool{}
 	var refs []DocumentRef
+	add := func(ref DocumentRef) {
+		if !seen[ref] {
+			seen[ref] = true
+			refs = append(refs, ref)
+		}
+	}
 	for _, e := range p.Entries {
-		if e.Decision.Desired == policy.Apply && !seen[e.Document] {
-			seen[e.Document] = true
-			refs = append(refs, e.Document)
+		if e.Decision.Desired == policy.Apply && e.Rollout.Fallback.Rollout != "" {
+			add(e.Rollout.Fallback.Document)
+		}
+	}
+	for _, e := range p.Entries {
+		if e.Decision.Desired == policy.Apply {
+			add(e.Document)
 		}
 	}
 	return refs
@@ -110,6 +158,8 @@ const (
 	ReasonSequenceRolledBack = "SequenceRolledBack"
 	// ReasonStateFailed: the agent cannot keep its own records, without which it accepts nothing new.
 	ReasonStateFailed = "StateFailed"
+	// ReasonGateFailed: the server got worse with the mitigation and took it back.
+	ReasonGateFailed = string(policy.GateFailed)
 	// ReasonServerFailed: the server could not be brought into the wanted state, for a reason without a name of its own.
 	ReasonServerFailed = "ServerFailed"
 )
@@ -139,6 +189,12 @@ type Input struct {
 	// Applied is what is in place, with its full content.
 	Applied []iis.Mitigation
 	Facts   policy.Facts
+	// Histories are what the server remembers, by lower-case id.
+	Histories map[string]History
+	// Withheld are mitigations that nothing new may be put in place of now, and why, by lower-case id.
+	Withheld map[string]Failure
+	// Now is for what stops counting at a time.
+	Now time.Time
 }
 
 // Decision is what shall be in place and why.
@@ -147,7 +203,37 @@ type Decision struct {
 	Wanted []iis.Mitigation
 	// Intents holds one entry per mitigation of the plan and per mitigation in place, sorted by id.
 	Intents []Result
+	// Trials are those of Wanted that have to go through a gate or have done so, sorted by id.
+	Trials []Trial
+	// Audits are what would be put in place if the pool were not only looked at, sorted by id.
+	Audits []iis.Mitigation
+	// MustGo holds the lower-case ids of mitigations of which what is in place now has to go, whatever becomes of what
+	// shall follow it.
+	MustGo map[string]bool
 }
+
+// Trial is a content that is wanted under a rollout.
+type Trial struct {
+	ID      string
+	Rollout string
+	Terms   gate.Terms
+	Content iis.Mitigation
+	// Settled says that a server which has the content already needs no gate any more.
+	Settled bool
+}
+
+// Gate is how the server fares with a rollout, for its status.
+type Gate struct {
+	// Rollout is empty if there is nothing to say.
+	Rollout string
+	// Verdict is one of package gate, or NotNeeded.
+	Verdict gate.Verdict
+	// Message says what is wrong.
+	Message string
+}
+
+// NotNeeded is the verdict of a server that does not need the mitigation.
+const NotNeeded gate.Verdict = "NotNeeded"
 
 // Result is where one mitigation stands on the server.
 type Result struct {
@@ -163,6 +249,8 @@ type Result struct {
 	Effective string
 	// LookAlikes are rules of others that do the same, with the file that they stand in.
 	LookAlikes []string
+	// Gate is about the rollout that the plan names.
+	Gate Gate
 	// Transient says that a Pending result waits for something that comes by itself, and not for the rollout.
 	Transient bool
 }

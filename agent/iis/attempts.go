@@ -33,8 +33,8 @@ type attemptRecord struct {
 // newProcess makes a name for this process, that no other one has.
 func newProcess() string { return rand.Text() }
 
-// contentOf identifies what a mitigation puts on a server. The document that it came with does not matter.
-func contentOf(m Mitigation) string {
+// ContentOf identifies what a mitigation puts on a server. The document that it came with does not matter.
+func ContentOf(m Mitigation) string {
 	data, err := json.Marshal(struct {
 		Revision  int64
 		Actions   []Action
@@ -93,7 +93,7 @@ func (l *ledger) deleteAttempt(k string) error {
 
 // crashes counts how often applying m has ended a process.
 func (l *ledger) crashes(m Mitigation) int {
-	if rec, ok := l.attempts[key(m.ID)]; ok && rec.Content == contentOf(m) {
+	if rec, ok := l.attempts[key(m.ID)]; ok && rec.Content == ContentOf(m) {
 		return rec.Crashes
 	}
 	return 0
@@ -106,7 +106,7 @@ func (l *ledger) crashLoop(m Mitigation) (instead *Mitigation, err error) {
 		return nil, nil
 	}
 	instead = l.mitigations[key(m.ID)].current()
-	if instead != nil && contentOf(*instead) == contentOf(m) {
+	if instead != nil && ContentOf(*instead) == ContentOf(m) {
 		instead = l.attempts[key(m.ID)].Prior
 	}
 	return instead, refusal.New(CrashLoop,
@@ -126,7 +126,7 @@ func (r *run) admit() {
 	others := false
 	for _, m := range r.wanted {
 		switch n := r.led.crashes(m); {
-		case n >= maxCrashes, !r.unfinished(m), r.survived[contentOf(m)]:
+		case n >= maxCrashes, !r.unfinished(m), r.survived[ContentOf(m)]:
 		case n > 0:
 			suspects = append(suspects, m)
 		default:
@@ -146,13 +146,13 @@ func (r *run) admit() {
 func (r *run) begin(m Mitigation) error {
 	k := key(m.ID)
 	rec, ok := r.led.attempts[k]
-	content := contentOf(m)
+	content := ContentOf(m)
 	if ok && rec.Content == content && rec.Process == r.process {
 		return nil
 	}
 	if !ok || rec.Content != content {
 		rec = attemptRecord{ID: m.ID, Revision: m.Revision, Content: content, Prior: r.led.mitigations[k].current()}
-		if rec.Prior != nil && contentOf(*rec.Prior) == content {
+		if rec.Prior != nil && ContentOf(*rec.Prior) == content {
 			rec.Prior = nil
 		}
 	}
@@ -164,7 +164,7 @@ func (r *run) begin(m Mitigation) error {
 // a mitigation that is refused on every pass costs no more writes.
 func (r *run) beginUnknown() error {
 	for _, m := range r.wanted {
-		if r.waiting[key(m.ID)] != nil || r.survived[contentOf(m)] || !r.unfinished(m) || r.led.crashes(m) >= maxCrashes {
+		if r.waiting[key(m.ID)] != nil || r.survived[ContentOf(m)] || !r.unfinished(m) || r.led.crashes(m) >= maxCrashes {
 			continue
 		}
 		if err := r.begin(m); err != nil {
@@ -198,7 +198,7 @@ func (r *run) end(outcomes []Outcome) {
 		k := key(m.ID)
 		want[k] = m
 		if r.plan != nil && r.waiting[k] == nil {
-			r.survived[contentOf(m)] = true
+			r.survived[ContentOf(m)] = true
 		}
 	}
 	for _, k := range sortedKeys(r.led.attempts) {
@@ -206,7 +206,7 @@ func (r *run) end(outcomes []Outcome) {
 		m, wanted := want[k]
 		var err error
 		switch {
-		case !wanted, rec.Content != contentOf(m), applied[k], rec.Crashes == 0:
+		case !wanted, rec.Content != ContentOf(m), applied[k], rec.Crashes == 0:
 			err = r.led.deleteAttempt(k)
 		case rec.Process != "":
 			rec.Process = ""
@@ -223,7 +223,7 @@ func (r *run) end(outcomes []Outcome) {
 func (s *Server) forgetSurvivors(wanted []Mitigation) {
 	still := map[string]bool{}
 	for _, m := range wanted {
-		if c := contentOf(m); s.survived[c] {
+		if c := ContentOf(m); s.survived[c] {
 			still[c] = true
 		}
 	}

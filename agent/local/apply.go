@@ -53,12 +53,12 @@ func (s *session) apply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	outcomes, reconcileErr := s.reconcile(ctx, decision.Wanted)
+	outcomes, carriedOut, reconcileErr := s.guarded(ctx, decision.Decision, before)
 	after, err := s.server.Applied()
 	if err != nil {
 		reconcileErr, after = errors.Join(reconcileErr, err), before
 	}
-	results := append(enforce.Conclude(decision.Decision, outcomes, reconcileErr, after), decision.taken...)
+	results := append(enforce.Conclude(carriedOut, outcomes, reconcileErr, after), decision.taken...)
 	for i := range results {
 		if r := &results[i]; r.Reason == enforce.ReasonNotInPlan {
 			r.Reason, r.Message = ReasonKept, "not among what was applied now; it stays until it is reverted"

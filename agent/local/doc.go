@@ -16,6 +16,10 @@
 // the same memory against replayed ones, a plan for it is made as a manager without any policy would make it, package
 // enforce decides, and package iis does the work with its journal. Revert needs the journal and nothing else.
 //
+// Apply looks at the sites and application pools before and afterwards. What made one of them stop is taken back, the last
+// mitigation first, and the report says GateFailed. There is no waiting time; a second look a second later confirms the
+// first.
+//
 // What only looks (Diff, Status, and the others with DryRun) goes the same way on a shadow of the server, so that it cannot
 // promise what would not happen. It does not accept the document either.
 //

@@ -18,11 +18,16 @@ const (
 	kindFeed   = "feed"
 	kindChange = "change"
 	kindLists  = "lists"
+	// kindHistory is what a server has been through with a mitigation.
+	kindHistory = "history"
+	kindRepair  = "repair"
 
 	// planName is the name of the only plan that a server has.
 	planName = "pool"
 	// changesName is the name of the only record of changes.
 	changesName = "mitigations"
+	// repairName is the name of the only record of repairs.
+	repairName = "request"
 
 	// MaxAccepted is how many accepted documents of a feed are remembered. Two or three are in use at once while a newer
 	// one is staged; the rest allows an operator to go back a while.
@@ -154,12 +159,50 @@ func (m *Memory) SaveChanges(changes map[string]time.Time) error {
 	return wrap(m.store.Put(kindChange, changesName, changes))
 }
 
+// Histories returns what the server has been through with each mitigation, by lower-case id.
+func (m *Memory) Histories() (map[string]enforce.History, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	records, err := journal.Load[enforce.History](m.store, kindHistory)
+	if err != nil {
+		return nil, wrap(err)
+	}
+	histories := make(map[string]enforce.History, len(records))
+	for id, h := range records {
+		histories[strings.ToLower(id)] = h
+	}
+	return histories, nil
+}
+
+// SaveHistory keeps what the server has been through with a mitigation; one that says nothing is deleted.
+func (m *Memory) SaveHistory(id string, h enforce.History) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if h.Empty() {
+		return wrap(m.store.Delete(kindHistory, strings.ToLower(id)))
+	}
+	return wrap(m.store.Put(kindHistory, strings.ToLower(id), h))
+}
+
+// Repaired returns the request that was last answered; empty if none was.
+func (m *Memory) Repaired() (string, error) {
+	request, _, err := load[string](m, kindRepair, repairName)
+	return request, err
+}
+
+// SaveRepaired keeps the request that was answered.
+func (m *Memory) SaveRepaired(request string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return wrap(m.store.Put(kindRepair, repairName, request))
+}
+
 // Damaged names the records that were found damaged and set aside.
 func (m *Memory) Damaged() ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var damaged []string
-	for _, kind := range []string{kindPlan, kindFeed, kindChange, kindLists} {
+	for _, kind := range []string{kindPlan, kindFeed, kindChange, kindLists, kindHistory, kindRepair} {
 		names, err := m.store.Damaged(kind)
 		if err != nil {
 			return nil, wrap(err)

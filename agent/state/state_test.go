@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mitigation.dev/ems/agent/enforce"
+	"mitigation.dev/ems/agent/gate"
+	"mitigation.dev/ems/agent/health"
+	"mitigation.dev/ems/agent/iis"
 	"mitigation.dev/ems/internal/build"
 	"mitigation.dev/ems/internal/policy"
 	"mitigation.dev/ems/internal/replay"
@@ -46,8 +50,13 @@ func TestMemoryOutlivesTheProcess(t *testing.T) {
 			ID: "M1", Decision: policy.Decision{Desired: policy.Apply, Reason: policy.Enabled, Message: "why", BlockedActions: []string{"M1.2"}}, Revision: 2,
 			Document: enforce.DocumentRef{FeedName: "contoso", BundleName: "contoso-1", Digest: "ab"},
 			Release:  rollout.Release{ServerNames: []string{"fe01"}, Below: rollout.Everything},
+			Rollout: enforce.Rollout{
+				ID: "r2-a1-abababab", Waiting: policy.AwaitingRing, Complete: true, Revert: true, Terms: gate.Terms{Bake: time.Minute, MinRequests: 5},
+				Fallback: enforce.Fallback{Rollout: "r1-a1-cdcdcdcd", Revision: 1, Document: enforce.DocumentRef{FeedName: "contoso", BundleName: "contoso-0", Digest: "cd"}},
+			},
 		}},
-		Revocation: []enforce.RevocationRef{{FeedName: "contoso", BundleName: "contoso-1", Digest: "cd"}},
+		Revocation:   []enforce.RevocationRef{{FeedName: "contoso", BundleName: "contoso-1", Digest: "cd"}},
+		HealthChecks: health.Checks{HTTP: []health.HTTPCheck{{Name: "owa", Path: "/owa"}}, TCPPorts: []int{25}, Services: []string{"W3SVC"}}, RepairRequest: "now",
 	}
 	feed := Feed{Seen: replay.Seen{Sequence: 42, Digest: "ab", SignedAt: now}, Accepted: []Accepted{{Digest: "ab", Product: "IIS", At: now}}}
 	lists := Lists{Handled: "digest", DER: [][]byte{{1, 2}, {3}}, Refused: []string{"why"}}
@@ -76,6 +85,31 @@ func TestMemoryOutlivesTheProcess(t *testing.T) {
 	}
 	gotPlan, err = open(t, dir).Plan()
 	check(t, nil, gotPlan, err)
+}
+
+func TestHistoriesOutliveTheProcess(t *testing.T) {
+	dir := t.TempDir()
+	content := iis.Mitigation{ID: "M1", Revision: 1, Digest: "ab", Actions: []iis.Action{{ID: "M1.1", Type: "UrlRewrite", Rewrite: []byte("<rewrite/>")}}}
+	history := enforce.History{
+		Record:  gate.Begin("r2-a1-abababab", now, []health.Result{{Name: "TCP port 25", OK: true}}),
+		Content: "cd", Failed: []enforce.FailedRollout{{ID: "r1-a1-cdcdcdcd", Content: "ef", Message: "why", At: now}}, Good: []iis.Mitigation{content},
+	}
+	m := open(t, dir)
+	if err := errors.Join(m.SaveHistory("M1", history), m.SaveHistory("M2", history), m.SaveHistory("m2", enforce.History{}), m.SaveRepaired("now")); err != nil {
+		t.Fatal(err)
+	}
+	m = open(t, dir)
+	histories, err := m.Histories()
+	check(t, map[string]enforce.History{"m1": history}, histories, err)
+	repaired, err := m.Repaired()
+	check(t, "now", repaired, err)
+	if err := os.WriteFile(filepath.Join(dir, "history-m1.json"), []byte(`{"version":1`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	histories, err = m.Histories()
+	check(t, map[string]enforce.History{}, histories, err)
+	damaged, err := m.Damaged()
+	check(t, []string{"history m1"}, damaged, err)
 }
 
 func TestNewMemoryIsEmpty(t *testing.T) {

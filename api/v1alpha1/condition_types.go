@@ -176,6 +176,30 @@ const (
 	PlanPendingReason = "PlanPending"
 )
 
+// Reasons of a rollout, and of the Ready condition of a PoolMitigationConfig and of a Mitigation while one of them counts.
+const (
+	// RolloutHaltedReason says that too many servers failed. A person has to act, or another revision to come.
+	RolloutHaltedReason = "RolloutHalted"
+	// RolloutAbortedReason says that a person took the revision back.
+	RolloutAbortedReason = "RolloutAborted"
+	// RolloutPausedReason says that a person holds the rollout.
+	RolloutPausedReason = "RolloutPaused"
+	// RolloutStuckReason says that servers are silent or have no data to judge by, beyond the progress deadline.
+	RolloutStuckReason = "RolloutStuck"
+	// AwaitingApprovalReason says that a person has to agree.
+	AwaitingApprovalReason = "AwaitingApproval"
+	// AwaitingRingReason says that the pools of a ring before have to complete first.
+	AwaitingRingReason = "AwaitingRing"
+	// AwaitingWindowReason says that windows allow no change now.
+	AwaitingWindowReason = "AwaitingWindow"
+	// AwaitingStageReason says that the servers of the stage are at work or under observation.
+	AwaitingStageReason = "AwaitingStage"
+	// HaltedElsewhereReason says that the rollout halted in another pool of the same ring or one before.
+	HaltedElsewhereReason = "HaltedElsewhere"
+	// RolloutCompleteReason says that every stage passed.
+	RolloutCompleteReason = "RolloutComplete"
+)
+
 // Reasons of the Ready condition of a MitigationConfiguration, besides PlanPending.
 const (
 	// InEffectReason says that the plan of every pool in scope reflects this configuration.
@@ -200,6 +224,8 @@ const (
 	FeedLabel = "ems.mitigation.dev/feed"
 	// ReconcileRequestAnnotation on a MitigationFeed asks for a poll now: any new value counts once.
 	ReconcileRequestAnnotation = "reconcile.ems.mitigation.dev/requestedAt"
+	// RepairRequestAnnotation on a PoolMitigationConfig makes its servers look at everything anew: any new value counts once.
+	RepairRequestAnnotation = "ems.mitigation.dev/repair-requested-at"
 	// AcceptSequenceJumpAnnotation on a MitigationFeed allows one document whose sequence is too far ahead: its value is that
 	// very sequence, or the digest of the document. Agents do not look at it; their trust file says acceptSequence.
 	AcceptSequenceJumpAnnotation = "ems.mitigation.dev/accept-sequence-jump"

@@ -159,6 +159,13 @@ type MitigationSpec struct {
 	// +required
 	DocumentDigest string `json:"documentDigest,omitempty"`
 
+	// contentDigest is the SHA-256, in hex, over what the mitigation does and to whom: its actions and its applicability. Another
+	// one begins another rollout, even where a publisher forgot to raise the revision.
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	ContentDigest string `json:"contentDigest,omitempty"`
+
 	// sequence of that document. Absent for documents of version 1.0.4.
 	// +kubebuilder:validation:Minimum=1
 	// +optional
@@ -211,7 +218,6 @@ type MitigationSpec struct {
 	SideEffects []string `json:"sideEffects,omitempty"`
 
 	// samples are requests that must be blocked or must pass while the mitigation is in place.
-	// Shown, and evaluated by nothing in this version.
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
 	// +optional

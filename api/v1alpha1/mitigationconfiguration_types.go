@@ -19,13 +19,13 @@ type Ring struct {
 	// +required
 	PoolSelector *metav1.LabelSelector `json:"poolSelector,omitempty"`
 
-	// bakeSeconds is how long the ring has to stay healthy before the next one begins.
+	// bakeSeconds is how long the next ring waits after the last pool of this one has completed. Defaults to 0.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=604800
 	// +optional
 	BakeSeconds *int32 `json:"bakeSeconds,omitempty"`
 
-	// approval says when a person has to agree. Defaults to None.
+	// approval says when a person has to agree, by spec.approved. Defaults to None.
 	// +optional
 	Approval ApprovalPoint `json:"approval,omitempty"`
 }
@@ -62,15 +62,31 @@ type MitigationConfigurationSpec struct {
 	// +optional
 	FixedBuilds []FixedBuild `json:"fixedBuilds,omitempty"`
 
-	// rings order the pools for rollouts; global only. Accepted without effect in this version: every
-	// mitigation goes to all pools at once.
+	// suspendedMitigations is the kill switch for single mitigations: they are removed from every pool in scope, in Audit mode
+	// and while mitigations are disabled too.
+	// +kubebuilder:validation:MaxItems=256
+	// +listType=map
+	// +listMapKey=id
+	// +optional
+	SuspendedMitigations []Exception `json:"suspendedMitigations,omitempty"`
+
+	// approved lists mitigations that a person has agreed to, for rings, and for rollouts in every pool in scope.
+	// +kubebuilder:validation:MaxItems=256
+	// +listType=map
+	// +listMapKey=id
+	// +optional
+	Approved []Approval `json:"approved,omitempty"`
+
+	// rings order the pools for rollouts; global only. A pool belongs to the first ring that chooses it; those that none
+	// chooses come last. A ring begins when every pool of the rings before it has completed the rollout.
 	// +kubebuilder:validation:MaxItems=20
 	// +listType=map
 	// +listMapKey=name
 	// +optional
 	Rings []Ring `json:"rings,omitempty"`
 
-	// rollout holds defaults for pools that do not say; global only. Accepted without effect in this version.
+	// rollout holds what counts for pools that do not say; global only. progress, pausedUntilTime and windows bind every
+	// pool, beside its own; orders count where the pool has none for the same mitigation.
 	// +optional
 	Rollout RolloutSpec `json:"rollout,omitzero"`
 

@@ -40,6 +40,171 @@ type Release struct {
 	Below *int64 `json:"below,omitempty"`
 }
 
+// UnreleasedAction says what becomes of servers that a mitigation is not released to.
+//
+// +kubebuilder:validation:Enum=Keep;Revert
+type UnreleasedAction string
+
+// What becomes of servers that a mitigation is not released to.
+const (
+	// UnreleasedKeep leaves them as they are. A server that has nothing, or a revision older than the fallback, gets the
+	// fallback.
+	UnreleasedKeep UnreleasedAction = "Keep"
+	// UnreleasedRevert takes them to the fallback; without one the mitigation is removed from them.
+	UnreleasedRevert UnreleasedAction = "Revert"
+)
+
+// PlanFallback is the good revision before the one that is being rolled out.
+type PlanFallback struct {
+	// rollout is the id of the rollout that proved it good.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	Rollout string `json:"rollout,omitempty"`
+
+	// revision of the mitigation.
+	// +kubebuilder:validation:Minimum=1
+	// +required
+	Revision int64 `json:"revision,omitempty"`
+
+	// bundleName is the MitigationBundle that holds its signed document. It is of the same feed.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +required
+	BundleName string `json:"bundleName,omitempty"`
+
+	// documentDigest is the digest that the verified document must have.
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	DocumentDigest string `json:"documentDigest,omitempty"`
+}
+
+// PlanGate is what a server has to go through with a mitigation before it counts as good.
+//
+// +kubebuilder:validation:MinProperties=1
+type PlanGate struct {
+	// bakeSeconds is how long the server has to stay healthy. Defaults to 0: one look.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=604800
+	// +optional
+	BakeSeconds *int32 `json:"bakeSeconds,omitempty"`
+
+	// minRequests is how many requests must have been logged meanwhile, where there is an access log. Defaults to 0.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	// +optional
+	MinRequests *int32 `json:"minRequests,omitempty"`
+}
+
+// PlanRollout is how far the mitigation has come. Servers follow id, gate and unreleased; the rest is the manager's memory,
+// which has to survive it.
+type PlanRollout struct {
+	// id of the rollout: revision, attempt, mode and the beginning of the content's digest. Servers name it in what they
+	// report, and never go back to one that failed on them.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	ID string `json:"id,omitempty"`
+
+	// attempt counts from 1.
+	// +kubebuilder:validation:Minimum=1
+	// +required
+	Attempt int32 `json:"attempt,omitempty"`
+
+	// state of the rollout.
+	// +required
+	State RolloutState `json:"state,omitempty"`
+
+	// reason is one word for why it is there. Servers that wait show it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	Reason string `json:"reason,omitempty"`
+
+	// message says why in words.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	Message string `json:"message,omitempty"`
+
+	// profile that the stages come from. Absent if the pool says its own.
+	// +optional
+	Profile RolloutProfile `json:"profile,omitempty"`
+
+	// stage is the name of the stage that is released. Absent while none is.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Stage string `json:"stage,omitempty"`
+
+	// stageNumber counts the released stage from 1; 0 means that none is.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=21
+	// +required
+	StageNumber *int32 `json:"stageNumber,omitempty"`
+
+	// stages is how many there are.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=21
+	// +required
+	Stages int32 `json:"stages,omitempty"`
+
+	// startTime is when the attempt began.
+	// +required
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+
+	// stageTime is when the stage was released. Absent while none is.
+	// +optional
+	StageTime *metav1.Time `json:"stageTime,omitempty"`
+
+	// completionTime is when every stage had passed.
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+
+	// unreleased says what becomes of servers that the mitigation is not released to. Defaults to Keep.
+	// +optional
+	Unreleased UnreleasedAction `json:"unreleased,omitempty"`
+
+	// forgivenFailures is how many servers had failed when a person promoted the rollout. They do not count again.
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	ForgivenFailures int32 `json:"forgivenFailures,omitempty"`
+
+	// gate of the released servers.
+	// +optional
+	Gate PlanGate `json:"gate,omitzero"`
+
+	// fallback is the good revision before. Absent if there is none.
+	// +optional
+	Fallback PlanFallback `json:"fallback,omitzero"`
+}
+
+// PlanTransition is what last happened to a mitigation in the pool.
+type PlanTransition struct {
+	// action is one word for what happened.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	Action string `json:"action,omitempty"`
+
+	// time when it happened.
+	// +required
+	Time *metav1.Time `json:"time,omitempty"`
+
+	// by names who caused it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	By string `json:"by,omitempty"`
+
+	// message says why in words.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
 // PlannedMitigation is what the pool's servers shall do about one mitigation.
 type PlannedMitigation struct {
 	// id of the mitigation.
@@ -91,9 +256,21 @@ type PlannedMitigation struct {
 	// +optional
 	BlockedActions []MitigationID `json:"blockedActions,omitempty"`
 
+	// untilTime is when the reason stops counting, as the expiry of a block does. From then on servers no longer act on it.
+	// +optional
+	UntilTime *metav1.Time `json:"untilTime,omitempty"`
+
 	// release says which servers the mitigation is released to.
 	// +required
 	Release Release `json:"release,omitzero"`
+
+	// rollout is how far the mitigation has come. Absent while there is nothing to roll out, and in plans of older managers.
+	// +optional
+	Rollout PlanRollout `json:"rollout,omitzero"`
+
+	// transition is what last happened to the mitigation in the pool. The pool's history is made of it.
+	// +optional
+	Transition PlanTransition `json:"transition,omitzero"`
 }
 
 // PlanRevocation says which certificate revocation lists of a feed the servers shall know.
@@ -117,6 +294,34 @@ type PlanRevocation struct {
 	// +kubebuilder:validation:Pattern=`^[0-9a-f]{64}$`
 	// +required
 	Digest string `json:"digest,omitempty"`
+}
+
+// PlanHealthChecks are the pool's health checks beside mustPass.
+//
+// +kubebuilder:validation:MinProperties=1
+type PlanHealthChecks struct {
+	// http are requests that the local server has to answer well.
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=name
+	// +optional
+	HTTP []HTTPCheck `json:"http,omitempty"`
+
+	// tcpPorts are ports of the local server that have to accept connections.
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:Minimum=1
+	// +kubebuilder:validation:items:Maximum=65535
+	// +listType=set
+	// +optional
+	TCPPorts []int32 `json:"tcpPorts,omitempty"`
+
+	// services are Windows services that have to run.
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	// +listType=set
+	// +optional
+	Services []string `json:"services,omitempty"`
 }
 
 // PlanSource is a policy object that a plan was rendered from.
@@ -169,6 +374,16 @@ type MitigationPlanSpec struct {
 	// +listType=atomic
 	// +optional
 	MustPass []SampleRequest `json:"mustPass,omitempty"`
+
+	// healthChecks are what servers look at before and after they put a mitigation in place.
+	// +optional
+	HealthChecks PlanHealthChecks `json:"healthChecks,omitzero"`
+
+	// repairRequest is any text; another one makes agents look at everything anew and try again what they had given up.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	RepairRequest string `json:"repairRequest,omitempty"`
 
 	// fixedBuilds are builds that make a mitigation unnecessary, of every configuration in scope.
 	// +kubebuilder:validation:MaxItems=8192

@@ -91,7 +91,9 @@ type HTTPCheck struct {
 	Body string `json:"body,omitempty"`
 }
 
-// HealthChecks say how a server proves that a mitigation does no harm. In this version only mustPass has an effect.
+// HealthChecks say how a server proves that a mitigation does no harm. They are made before the mitigation is put in place and
+// after, until its stage has baked; a server on which one came out well before and does not afterwards takes the mitigation back
+// by itself. Sites, application pools and the mitigation's own samples are looked at without being named here.
 //
 // +kubebuilder:validation:MinProperties=1
 type HealthChecks struct {
@@ -103,7 +105,7 @@ type HealthChecks struct {
 	// +optional
 	MustPass []SampleRequest `json:"mustPass,omitempty"`
 
-	// http are requests that the local server has to answer well. Accepted without effect in this version.
+	// http are requests that the local server has to answer well.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
 	// +listMapKey=name
@@ -111,7 +113,7 @@ type HealthChecks struct {
 	HTTP []HTTPCheck `json:"http,omitempty"`
 
 	// tcpPorts are ports of the local server that have to accept connections.
-	// Accepted without effect in this version.
+	//
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:Minimum=1
 	// +kubebuilder:validation:items:Maximum=65535
@@ -119,7 +121,7 @@ type HealthChecks struct {
 	// +optional
 	TCPPorts []int32 `json:"tcpPorts,omitempty"`
 
-	// services are Windows services that have to run. Accepted without effect in this version.
+	// services are Windows services that have to run.
 	// +kubebuilder:validation:MaxItems=16
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=256
@@ -165,12 +167,11 @@ type PoolMitigationConfigSpec struct {
 	Blocked []Exception `json:"blocked,omitempty"`
 
 	// approved lists mitigations that a person has agreed to, for rollouts that ask for it.
-	// Accepted without effect in this version: no rollout asks for it yet.
 	// +kubebuilder:validation:MaxItems=256
 	// +listType=map
 	// +listMapKey=id
 	// +optional
-	Approved []Exception `json:"approved,omitempty"`
+	Approved []Approval `json:"approved,omitempty"`
 
 	// placement says which file the rules of a site or path go to: ApplicationHost for a <location> element of
 	// applicationHost.config, WebConfig for the site's own web.config. Rules for the whole server and allowed server
@@ -193,6 +194,116 @@ func (s *PoolMitigationConfigSpec) GetMode() Mode {
 		return ModeEnforce
 	}
 	return s.Mode
+}
+
+// PoolRolloutStatus is how far a mitigation has come in a pool.
+//
+// +kubebuilder:validation:MinProperties=1
+type PoolRolloutStatus struct {
+	// state of the rollout.
+	// +optional
+	State RolloutState `json:"state,omitempty"`
+
+	// reason is one word for why it is there.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +optional
+	Reason string `json:"reason,omitempty"`
+
+	// message says why in words, and what to do.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +optional
+	Message string `json:"message,omitempty"`
+
+	// profile that the stages come from. Absent if the pool says its own.
+	// +optional
+	Profile RolloutProfile `json:"profile,omitempty"`
+
+	// attempt counts from 1; an order with action Retry begins the next one.
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	Attempt int32 `json:"attempt,omitempty"`
+
+	// stage is the name of the stage that is released.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Stage string `json:"stage,omitempty"`
+
+	// stageNumber counts the released stage from 1; 0 means that none is.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=21
+	// +optional
+	StageNumber *int32 `json:"stageNumber,omitempty"`
+
+	// stages is how many there are.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=21
+	// +optional
+	Stages int32 `json:"stages,omitempty"`
+
+	// released is the number of servers that the mitigation is released to.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	Released *int32 `json:"released,omitempty"`
+
+	// passed is the number of released servers that passed the gate or do not need the mitigation.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	Passed *int32 `json:"passed,omitempty"`
+
+	// failed is the number of released servers whose gate failed.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	Failed *int32 `json:"failed,omitempty"`
+
+	// startTime is when the attempt began.
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+
+	// stageTime is when the stage was released.
+	// +optional
+	StageTime *metav1.Time `json:"stageTime,omitempty"`
+}
+
+// PoolHistoryEntry is one thing that happened to a mitigation in a pool.
+type PoolHistoryEntry struct {
+	// time when it happened.
+	// +required
+	Time *metav1.Time `json:"time,omitempty"`
+
+	// id of the mitigation.
+	// +required
+	ID MitigationID `json:"id,omitempty"`
+
+	// revision it was about.
+	// +kubebuilder:validation:Minimum=1
+	// +required
+	Revision int64 `json:"revision,omitempty"`
+
+	// attempt it was about.
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	Attempt int32 `json:"attempt,omitempty"`
+
+	// action is one word for what happened.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	Action string `json:"action,omitempty"`
+
+	// by names who caused it: the owner of an order, a block or an approval, the publisher's feed, or EMS itself.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	By string `json:"by,omitempty"`
+
+	// message says why in words.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Message string `json:"message,omitempty"`
 }
 
 // PoolMitigationStatus is where one mitigation stands in a pool.
@@ -228,6 +339,10 @@ type PoolMitigationStatus struct {
 	// +optional
 	Failing []string `json:"failing,omitempty"`
 
+	// rollout tells how far the mitigation has come. Absent while nothing is rolled out.
+	// +optional
+	Rollout PoolRolloutStatus `json:"rollout,omitzero"`
+
 	// ineffective names servers that have the mitigation in place, but whose IIS does not run all of it, at most 20 of them,
 	// in order.
 	// +kubebuilder:validation:MaxItems=20
@@ -256,6 +371,12 @@ type PoolSummary struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Applied string `json:"applied,omitempty"`
+
+	// rollout says how far the rollout is that needs attention most: "M1 canary 1/3", "M1 Halted".
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	Rollout string `json:"rollout,omitempty"`
 
 	// blocked lists the mitigations that policy blocks in the pool.
 	// +kubebuilder:validation:MinLength=1
@@ -293,6 +414,12 @@ type PoolMitigationConfigStatus struct {
 	// +optional
 	Summary PoolSummary `json:"summary,omitzero"`
 
+	// history is what happened last to mitigations in the pool, the newest last; at most 100 entries.
+	// +kubebuilder:validation:MaxItems=100
+	// +listType=atomic
+	// +optional
+	History []PoolHistoryEntry `json:"history,omitempty"`
+
 	// mitigations tells where each mitigation of the plan stands.
 	// +kubebuilder:validation:MaxItems=2048
 	// +listType=map
@@ -309,6 +436,7 @@ type PoolMitigationConfigStatus struct {
 // +kubebuilder:printcolumn:name="Mode",type=string,JSONPath=`.status.summary.mode`
 // +kubebuilder:printcolumn:name="In Sync",type=string,JSONPath=`.status.summary.inSync`
 // +kubebuilder:printcolumn:name="Applied",type=string,JSONPath=`.status.summary.applied`
+// +kubebuilder:printcolumn:name="Rollout",type=string,JSONPath=`.status.summary.rollout`
 // +kubebuilder:printcolumn:name="Blocked",type=string,JSONPath=`.status.summary.blocked`
 // +kubebuilder:printcolumn:name="Failed",type=string,JSONPath=`.status.summary.failed`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`

@@ -95,6 +95,44 @@ type ServerFacts struct {
 	OperatingSystem string `json:"operatingSystem,omitempty"`
 }
 
+// GateVerdict is what a server says of a mitigation under observation.
+//
+// +kubebuilder:validation:Enum=Baking;Passed;Failed;Inconclusive;NotNeeded
+type GateVerdict string
+
+// What a server can say of a mitigation under observation.
+const (
+	// GateBaking means that nothing is wrong so far and the bake time has not passed.
+	GateBaking GateVerdict = "Baking"
+	// GatePassed means that the server stayed healthy for the bake time.
+	GatePassed GateVerdict = "Passed"
+	// GateFailed means that the mitigation could not be put in place, or that the server got worse and took it back.
+	GateFailed GateVerdict = "Failed"
+	// GateInconclusive means that the bake time has passed and there is not enough to judge by.
+	GateInconclusive GateVerdict = "Inconclusive"
+	// GateNotNeeded means that the server does not need the mitigation.
+	GateNotNeeded GateVerdict = "NotNeeded"
+)
+
+// ServerGate is how a server fared with a rollout.
+type ServerGate struct {
+	// rollout is the id of the rollout, as the plan has it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +required
+	Rollout string `json:"rollout,omitempty"`
+
+	// verdict of the server.
+	// +required
+	Verdict GateVerdict `json:"verdict,omitempty"`
+
+	// message says what is wrong. Absent when nothing is.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Message string `json:"message,omitempty"`
+}
+
 // ServerMitigation is where one mitigation stands on a server.
 type ServerMitigation struct {
 	// id of the mitigation.
@@ -120,6 +158,10 @@ type ServerMitigation struct {
 	// effective tells whether IIS runs the rules that are in place; reason and message say why not. Absent when no rules are.
 	// +optional
 	Effective Effectiveness `json:"effective,omitempty"`
+
+	// gate is how the server fares with the rollout that it is part of. Absent before the rollout has reached it.
+	// +optional
+	Gate ServerGate `json:"gate,omitzero"`
 
 	// lookAlikes are rules of others that do the same as one of the mitigation, with the file that they stand in. They are
 	// left alone.

@@ -57,7 +57,7 @@ func bindBundleCreate(p *program, flags *flag.FlagSet) func(context.Context, []s
 func (p *program) createBundle(f bundleFlags) error {
 	policy, feed, err := readNamedPolicy(f.trust, f.feed)
 	if err != nil {
-		return usageError{err}
+		return usageError{Err: err}
 	}
 	bundle := publish.Bundle{Feed: feed, Name: f.name, Namespace: f.namespace}
 	if bundle.Name == "" {
@@ -109,7 +109,7 @@ func bindBundleVerify(p *program, flags *flag.FlagSet) func(context.Context, []s
 		}
 		policy, err := readPolicy(file, feed)
 		if err != nil {
-			return usageError{err}
+			return usageError{Err: err}
 		}
 		content, err := readFile(operands[0], publish.MaxBundleBytes+1)
 		if err != nil {

@@ -35,7 +35,7 @@ func bindVerify(p *program, flags *flag.FlagSet) func(context.Context, []string)
 		}
 		policy, err := readPolicy(file, feed)
 		if err != nil {
-			return usageError{err}
+			return usageError{Err: err}
 		}
 		reports := make([]publish.Report, 0, len(documents))
 		for _, name := range documents {
@@ -107,14 +107,14 @@ func bindLint(p *program, flags *flag.FlagSet) func(context.Context, []string) e
 func lint(name string) ([]publish.Finding, error) {
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usageError{Err: err}
 	}
 	if info.IsDir() {
 		return publish.LintDirectory(name, os.DirFS(name)), nil
 	}
 	content, err := readDocument(name)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usageError{Err: err}
 	}
 	return publish.LintDocument(name, content), nil
 }
@@ -131,7 +131,7 @@ func bindConnectivity(p *program, flags *flag.FlagSet) func(context.Context, []s
 	return func(ctx context.Context, _ []string) error {
 		request, policy, err := f.read()
 		if err != nil {
-			return usageError{err}
+			return usageError{Err: err}
 		}
 		result := publish.TestConnectivity(ctx, request, policy, p.now())
 		if f.output == outputJSON {

@@ -1,5 +1,6 @@
-// Command kubectl-mitigation is what publishers of mitigations, and those who connect to a feed, work with. As a plugin of
-// kubectl it is called "kubectl mitigation"; it needs no kubectl, and a cluster for "simulate --server" only.
+// Command kubectl-mitigation is what publishers of mitigations and operators of servers work with. As a plugin of kubectl it is
+// called "kubectl mitigation"; it needs no kubectl, and a cluster only for what is in one: "simulate --server", "explain", the verbs
+// that steer, and "rollout".
 //
 // # Usage
 //
@@ -12,6 +13,10 @@
 //	kubectl mitigation test-connectivity --url URL --trust FILE
 //	kubectl mitigation simulate --rules FILE --request 'GET /path?query'
 //	kubectl mitigation simulate --mitigation ID --server [NAMESPACE/]NAME --request 'GET /path?query'
+//	kubectl mitigation explain SERVER|POOL [ID]
+//	kubectl mitigation block|unblock|approve ID --pool NAME --reason TEXT
+//	kubectl mitigation suspend ID|--all, enable, disable, repair
+//	kubectl mitigation rollout status|history|pause|resume|promote|abort|undo|retry ID
 //	kubectl mitigation version
 //
 // Every command explains itself with --help. Exit codes: 0 done or valid, 1 failed or refused, 2 wrong usage.
@@ -19,7 +24,7 @@
 //
 // # Considerations
 //
-// The commands read files and flags and print; what they do is package internal/publish, and what one of them reads out of a
-// cluster is package fleet in the folder internal here. The standard flag package is enough for nine commands, so no framework
-// came along.
+// The commands of publishers read files and flags and print; what they do is package internal/publish. Those that work with a cluster
+// are in the folder internal here: fleet reads, steer writes (docs/decisions/0008), explain and rolloutcmd tell. They share no
+// framework but the standard flag package and the few types of package cli.
 package main

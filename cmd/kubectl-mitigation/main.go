@@ -8,10 +8,16 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
+	_ "time/tzdata" // windows of rollouts name time zones, and Windows has no such data
 
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/cli"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/explain"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/rolloutcmd"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/steer"
 	"mitigation.dev/ems/internal/version"
 )
 
@@ -25,15 +31,9 @@ const (
 var errRefused = errors.New("refused")
 
 // usageError is an error in how the command was called.
-type usageError struct{ err error }
+type usageError = cli.UsageError
 
-// Error implements error.
-func (e usageError) Error() string { return e.err.Error() }
-
-// Unwrap returns the cause.
-func (e usageError) Unwrap() error { return e.err }
-
-func misused(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+func misused(format string, args ...any) error { return cli.Misused(format, args...) }
 
 // program is what a command has of the world.
 type program struct {
@@ -44,22 +44,34 @@ type program struct {
 // command is one command; its name may have two words.
 type command struct {
 	name, arguments, summary string
+	// optional says that the command can do without the arguments.
+	optional bool
 	// bind adds the flags and returns what runs with them.
 	bind func(p *program, flags *flag.FlagSet) func(ctx context.Context, arguments []string) error
 }
 
 func commands() []command {
-	return []command{
-		{"feed lint", "DIRECTORY|DOCUMENT...", "check mitigations and their samples without signing", bindLint},
-		{"feed sign", "", "make a signed document of a directory of mitigations", bindSign},
-		{"feed verify", "DOCUMENT...", "verify signed documents under a trust policy", bindVerify},
-		{"feed serve", "", "serve a signed document over HTTPS", bindServe},
-		{"feed bundle create", "", "pack a signed document into one file, to be carried to a cluster that cannot reach the publisher", bindBundleCreate},
-		{"feed bundle verify", "FILE", "verify a packed document and take it apart", bindBundleVerify},
-		{"test-connectivity", "", "go the way of a feed: fetch, verify, read", bindConnectivity},
-		{"simulate", "", simulateSummary, bindSimulate},
-		{"version", "", "print the version", bindVersion},
+	list := []command{
+		{name: "feed lint", arguments: "DIRECTORY|DOCUMENT...", summary: "check mitigations and their samples without signing", bind: bindLint},
+		{name: "feed sign", summary: "make a signed document of a directory of mitigations", bind: bindSign},
+		{name: "feed verify", arguments: "DOCUMENT...", summary: "verify signed documents under a trust policy", bind: bindVerify},
+		{name: "feed serve", summary: "serve a signed document over HTTPS", bind: bindServe},
+		{name: "feed bundle create", summary: "pack a signed document into one file, to be carried to a cluster that cannot reach the publisher", bind: bindBundleCreate},
+		{name: "feed bundle verify", arguments: "FILE", summary: "verify a packed document and take it apart", bind: bindBundleVerify},
+		{name: "test-connectivity", summary: "go the way of a feed: fetch, verify, read", bind: bindConnectivity},
+		{name: "simulate", summary: simulateSummary, bind: bindSimulate},
 	}
+	for _, c := range slices.Concat(explain.Commands(), steer.Commands(), rolloutcmd.Commands()) {
+		list = append(list, command{c.Name, c.Arguments, c.Summary, c.Optional, func(p *program, flags *flag.FlagSet) func(context.Context, []string) error {
+			return c.Bind(p.world(), flags)
+		}})
+	}
+	return append(list, command{name: "version", summary: "print the version", bind: bindVersion})
+}
+
+// world is what the commands that work with a cluster get.
+func (p *program) world() cli.World {
+	return cli.World{Stdout: p.stdout, Stderr: p.stderr, Stdin: os.Stdin, Now: p.now, Getenv: os.Getenv}
 }
 
 func main() {
@@ -101,17 +113,20 @@ func (p *program) execute(ctx context.Context, c command, arguments []string) in
 		flags.PrintDefaults()
 		return 0
 	case err != nil:
-		err = usageError{err}
+		err = usageError{Err: err}
 	case c.arguments == "" && len(operands) > 0:
 		err = misused("argument %q: not expected", operands[0])
-	case c.arguments != "" && len(operands) == 0:
+	case c.arguments != "" && !c.optional && len(operands) == 0:
 		err = misused("%s: missing", c.arguments)
 	default:
 		err = run(ctx, operands)
 	}
+	exit, exits := errors.AsType[cli.ExitError](err)
 	switch _, usage := errors.AsType[usageError](err); {
 	case err == nil:
 		return 0
+	case exits:
+		return exit.Code
 	case errors.Is(err, errRefused):
 		return exitFailure
 	case usage:
@@ -140,7 +155,7 @@ func parse(flags *flag.FlagSet, arguments []string) (operands []string, err erro
 func (p *program) overview(w io.Writer) {
 	fmt.Fprintln(w, "Usage: kubectl mitigation COMMAND [flags]\n\nCommands:")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-18s %s\n", c.name, c.summary)
+		fmt.Fprintf(w, "  %-20s %s\n", c.name, c.summary)
 	}
 	fmt.Fprintln(w, "\nkubectl mitigation COMMAND --help lists the flags of a command.")
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/explain"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/rolloutcmd"
 	"mitigation.dev/ems/internal/publish"
 )
 
@@ -28,13 +30,14 @@ const preface = `# kubectl mitigation
 
 <!-- Written by "go test ./cmd/kubectl-mitigation -run TestReference -update" from the flags of the commands. -->
 
-What the commands are for stands in the [guide for publishers](../guides/publish-your-own.md), the fields of ` + "`-o json`" + ` in [their own page](kubectl-mitigation-json.md).
+What the commands of publishers are for stands in the [guide for publishers](../guides/publish-your-own.md), those of operators in the guides on [steering](../guides/steer.md) and [rollouts](../guides/rollouts.md), the fields of ` + "`-o json`" + ` in [their own page](kubectl-mitigation-json.md).
 
 | exit code | meaning |
 |---|---|
 | 0 | done; valid; accessible |
-| 1 | refused, not valid, or failed |
-| 2 | wrong usage: an unknown flag, one that is missing, a trust file that cannot be used, or a file to be checked that cannot be read |
+| 1 | refused, not valid, or failed; of several pools, at least one. ` + "`rollout status`" + `: halted or aborted |
+| 2 | wrong usage: an unknown flag, one that is missing, a trust file that cannot be used, a file to be checked that cannot be read, or a kubeconfig that cannot be used |
+| 3 | ` + "`rollout status`" + `: still moving |
 
 Flags may stand before and behind other arguments, with one dash or two.
 `
@@ -90,7 +93,7 @@ func TestEveryFieldOfJSONIsExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := map[string]bool{}
-	for _, output := range []any{publish.Report{}, publish.Finding{}, publish.BundleReport{}, publish.Connectivity{}} {
+	for _, output := range []any{publish.Report{}, publish.Finding{}, publish.BundleReport{}, publish.Connectivity{}, explain.Explanation{}, rolloutcmd.RolloutStatus{}, rolloutcmd.RolloutHistory{}} {
 		value := reflect.TypeOf(output)
 		_, section, found := strings.Cut(string(text), "\n## "+value.Name()+"\n")
 		section, _, _ = strings.Cut(section, "\n## ")

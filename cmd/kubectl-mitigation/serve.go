@@ -56,7 +56,7 @@ func (p *program) serve(ctx context.Context, f serveFlags) error {
 	if f.trust != "" {
 		policy, err := readPolicy(f.trust, f.feed)
 		if err != nil {
-			return usageError{err}
+			return usageError{Err: err}
 		}
 		options.Check = func(document []byte) error {
 			if report := publish.Judge(document, policy, p.now()); !report.Valid {

@@ -184,7 +184,7 @@ func addPKCS12(f signFlags, request *publish.SignRequest) error {
 func (p *program) addPolicy(ctx context.Context, f signFlags, request *publish.SignRequest) (err error) {
 	if f.trust != "" {
 		if request.Policy, err = readPolicy(f.trust, f.feed); err != nil {
-			return usageError{err}
+			return usageError{Err: err}
 		}
 	} else {
 		request.Policy.Policy, err = publish.OwnChainPolicy(request.Certificates)

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"flag"
 	"slices"
-	"strings"
-
-	"k8s.io/apimachinery/pkg/types"
 
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/fleet"
 	simulation "mitigation.dev/ems/internal/simulate/command"
@@ -18,7 +15,7 @@ const simulateSummary = simulation.Summary
 
 func bindSimulate(p *program, flags *flag.FlagSet) func(context.Context, []string) error {
 	c := simulation.Bind(flags)
-	connection := fleet.Bind(flags)
+	connection := fleet.BindFor(flags, "server")
 	c.BindServer(flags, func(ctx context.Context, q simulation.Question) (simulation.Found, error) {
 		return p.lookAtServer(ctx, connection, q)
 	})
@@ -34,7 +31,7 @@ func bindSimulate(p *program, flags *flag.FlagSet) func(context.Context, []strin
 		}
 		err := c.Run(ctx, p.stdout, p.stderr)
 		if misuse, ok := errors.AsType[simulation.UsageError](err); ok {
-			return usageError{misuse.Err}
+			return usageError{Err: misuse.Err}
 		}
 		return err
 	}
@@ -42,24 +39,19 @@ func bindSimulate(p *program, flags *flag.FlagSet) func(context.Context, []strin
 
 // lookAtServer takes a mitigation out of the cluster.
 func (p *program) lookAtServer(ctx context.Context, connection *fleet.Connection, q simulation.Question) (simulation.Found, error) {
-	namespace, name, given := strings.Cut(q.Server, "/")
-	if !given {
-		namespace, name = connection.Namespace(), q.Server
-	}
-	switch {
-	case name == "" || strings.Contains(name, "/") || given && namespace == "":
-		return simulation.Found{}, misused("--server: %q: want the form NAME or NAMESPACE/NAME", q.Server)
-	case connection.Namespace() != "" && namespace != connection.Namespace():
-		return simulation.Found{}, misused("--namespace, --server: %q and %q: want one namespace", connection.Namespace(), namespace)
+	// The form is checked before the kubeconfig is: what is wrong with the call is said first.
+	if _, err := connection.ParseKey(q.Server, "", "--server"); err != nil {
+		return simulation.Found{}, usageError{Err: err}
 	}
 	reader, fallback, err := connection.Open()
 	if err != nil {
-		return simulation.Found{}, usageError{err}
+		return simulation.Found{}, usageError{Err: err}
 	}
-	if namespace == "" {
-		namespace = fallback
+	key, err := connection.ParseKey(q.Server, fallback, "--server")
+	if err != nil {
+		return simulation.Found{}, usageError{Err: err}
 	}
-	view, config, err := fleet.Look(ctx, reader, types.NamespacedName{Namespace: namespace, Name: name}, q.Mitigation, p.now())
+	view, config, err := fleet.Look(ctx, reader, key, q.Mitigation, p.now())
 	if err != nil {
 		return simulation.Found{}, err
 	}

@@ -41,7 +41,7 @@ func mitigationSpec(config *ocs.Config) emsv1.MitigationSpec {
 	spec := emsv1.MitigationSpec{
 		ID: emsv1.MitigationID(config.ID), Revision: config.Revision,
 		Description: config.Description, Severity: emsv1.Severity(config.Severity),
-		CVEs: config.CVEs, SideEffects: config.SideEffects,
+		CVEs: config.CVEs, SideEffects: config.SideEffects, ContentDigest: contentDigest(config),
 	}
 	for _, id := range config.Supersedes {
 		spec.Supersedes = append(spec.Supersedes, emsv1.MitigationID(id))

@@ -51,6 +51,7 @@ const (
 // +kubebuilder:rbac:groups=ems.mitigation.dev,resources=mitigationfeeds/status,verbs=get;update;patch
 // +kubebuilder:rbac:groups=ems.mitigation.dev,resources=mitigationbundles,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=ems.mitigation.dev,resources=mitigations,verbs=get;list;watch;create;update
+// +kubebuilder:rbac:groups=ems.mitigation.dev,resources=mitigationplans,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups="",namespace=ems-system,resources=configmaps,verbs=get
 

@@ -184,6 +184,7 @@ var _ = Describe("The feed controller", func() {
 			Expect(m1.Spec.DocumentDigest).To(Equal(bundle.Spec.Digest))
 			Expect(m1.Spec.Actions).To(HaveLen(1))
 			Expect(m1.Spec.Actions[0].ID).To(BeEquivalentTo("M1.1"))
+			Expect(m1.Spec.ContentDigest).To(HaveLen(64))
 		})
 
 		It("revises, supersedes and withdraws as a newer document says", func(ctx SpecContext) {
@@ -313,6 +314,33 @@ var _ = Describe("The feed controller", func() {
 			}).Should(Succeed())
 			bundle := &emsv1.MitigationBundle{}
 			Expect(env.Client.Get(ctx, client.ObjectKey{Name: source.Status.Document.BundleName}, bundle)).To(Succeed())
+		})
+
+		It("keeps bundles that a plan names as what to go back to", func(ctx SpecContext) {
+			first := source.Status.Document
+			plan := &emsv1.MitigationPlan{
+				ObjectMeta: metav1.ObjectMeta{Name: "frontends", Namespace: "default"},
+				Spec: emsv1.MitigationPlanSpec{Mode: emsv1.ModeEnforce, Mitigations: []emsv1.PlannedMitigation{{
+					ID: "M1", Desired: emsv1.DesiredApply, Reason: "Enabled", Revision: 2, FeedName: source.Name,
+					BundleName: "exchange-ffffffffffff", DocumentDigest: strings.Repeat("f", 64), Release: emsv1.Release{Below: new(int64(0))},
+					Rollout: emsv1.PlanRollout{
+						ID: "r2-a1-ffffffff", Attempt: 1, State: emsv1.RolloutHalted, Reason: emsv1.RolloutHaltedReason,
+						StageNumber: new(int32(1)), Stages: 2, StartTime: new(metav1.Now()), Unreleased: emsv1.UnreleasedRevert,
+						Fallback: emsv1.PlanFallback{Rollout: "r1-a1-ffffffff", Revision: 1, BundleName: first.BundleName, DocumentDigest: first.Digest},
+					},
+				}}},
+			}
+			Expect(env.Client.Create(ctx, plan)).To(Succeed())
+			DeferCleanup(func(ctx SpecContext) { Expect(env.Client.Delete(ctx, plan)).To(Succeed()) })
+			for sequence := int64(8); sequence < 13; sequence++ {
+				server.serve(signed(keys, sequence, config("M1", sequence), config("PING1", 1)), "", http.StatusOK)
+				pollNow(ctx)
+			}
+			bundle := &emsv1.MitigationBundle{}
+			Expect(env.Client.Get(ctx, client.ObjectKey{Name: first.BundleName}, bundle)).To(Succeed())
+			var bundles emsv1.MitigationBundleList
+			Expect(env.Client.List(ctx, &bundles)).To(Succeed())
+			Expect(len(bundles.Items)).To(BeNumerically("<=", 5), "what nobody names has to go")
 		})
 	})
 

@@ -137,7 +137,8 @@ func (r *Reconciler) withdraw(ctx context.Context, current *emsv1.Mitigation) er
 	return nil
 }
 
-// deleteOldBundles deletes bundles of the feed that no Mitigation refers to, but for the newest few.
+// deleteOldBundles deletes bundles of the feed that neither a Mitigation nor a plan refers to, but for the newest few. Plans name
+// older ones: what servers go back to when a revision fails.
 func (r *Reconciler) deleteOldBundles(ctx context.Context, feed *emsv1.MitigationFeed) error {
 	var bundles metav1.PartialObjectMetadataList
 	bundles.SetGroupVersionKind(emsv1.GroupVersion.WithKind("MitigationBundleList"))
@@ -148,9 +149,19 @@ func (r *Reconciler) deleteOldBundles(ctx context.Context, feed *emsv1.Mitigatio
 	if err := r.Client.List(ctx, &list, client.MatchingLabels{emsv1.FeedLabel: feed.Name}); err != nil {
 		return fmt.Errorf("list Mitigations: %w", err)
 	}
+	var plans emsv1.MitigationPlanList
+	if err := r.Client.List(ctx, &plans, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list MitigationPlans: %w", err)
+	}
 	inUse := map[string]bool{feed.Status.Document.BundleName: true}
 	for i := range list.Items {
 		inUse[list.Items[i].Spec.BundleName] = true
+	}
+	for i := range plans.Items {
+		for j := range plans.Items[i].Spec.Mitigations {
+			planned := &plans.Items[i].Spec.Mitigations[j]
+			inUse[planned.BundleName], inUse[planned.Rollout.Fallback.BundleName] = true, true
+		}
 	}
 	old := slices.DeleteFunc(bundles.Items, func(b metav1.PartialObjectMetadata) bool { return inUse[b.Name] })
 	slices.SortFunc(old, func(a, b metav1.PartialObjectMetadata) int {

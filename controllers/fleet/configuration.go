@@ -9,8 +9,8 @@ import (
 	"k8s.io/utils/ptr"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
-	"mitigation.dev/ems/controllers/scope"
 	"mitigation.dev/ems/internal/conditions"
+	"mitigation.dev/ems/internal/policy/fromapi"
 )
 
 // configurationStatus tells whether a configuration is in effect in every pool in its scope. It also returns when the
@@ -35,10 +35,15 @@ func configurationStatus(
 	}
 	status.Blocked = conditions.IDs(blocked)
 
-	selector, err := scope.Selector(c)
+	selector, err := fromapi.Selector(c)
 	if err != nil {
 		conditions.Set(&status.Conditions, c.Generation, conditions.Stalled(emsv1.InvalidSpecReason,
 			fmt.Sprintf("all plans stay as they are until this is corrected: %v", err)))
+		return status, next
+	}
+	if err := fromapi.Rollouts(c); err != nil {
+		conditions.Set(&status.Conditions, c.Generation, conditions.Stalled(emsv1.InvalidSpecReason,
+			fmt.Sprintf("nothing new is rolled out in any pool, and removals go on, until this is corrected: %v", err)))
 		return status, next
 	}
 	var inScope, pending int32

@@ -11,5 +11,10 @@
 // servers report; Mitigations are summed up from pools, never from servers. What a status says is decided by pure
 // functions (pool.go, mitigation.go, configuration.go) from the objects alone, so that a restart changes nothing.
 //
+// Rollouts are told from the plan and from what servers say of them. Stalled means here, as everywhere, that nothing happens until a person
+// acts: a rollout that halted, is stuck, or waits for an approval. One that a person paused, or that waits for a window or for other pools,
+// is on its way. What a person took back is done, and Ready, once the servers have followed. The history in the status of a pool is written
+// by package rollout.
+//
 // Server lists in statuses are bounded: counts, and at most 20 names of failing servers.
 package fleet

@@ -21,14 +21,12 @@ import (
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/controllers/gather"
-	"mitigation.dev/ems/controllers/scope"
+	"mitigation.dev/ems/controllers/members"
+	"mitigation.dev/ems/internal/policy/fromapi"
 )
 
 // burst is how long reports are gathered before a status is computed again: at most one write per object and second.
 const burst = time.Second
-
-// poolNameIndex is the field that PoolServers are indexed by.
-const poolNameIndex = "spec.poolName"
 
 // +kubebuilder:rbac:groups=ems.mitigation.dev,resources=poolmitigationconfigs;mitigationconfigurations;mitigations;mitigationplans;poolservers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=ems.mitigation.dev,resources=poolmitigationconfigs/status;mitigationconfigurations/status;mitigations/status,verbs=get;patch;update
@@ -41,14 +39,10 @@ type reconciler struct {
 	clock    clock.PassiveClock
 }
 
-// SetupWithManager registers the reconcilers for the statuses of pools, mitigations and configurations.
+// SetupWithManager registers the reconcilers for the statuses of pools, mitigations and configurations. Servers have to be indexed
+// (package members).
 func SetupWithManager(mgr ctrl.Manager) error {
 	r := reconciler{client: mgr.GetClient(), recorder: mgr.GetEventRecorder("ems-fleet"), clock: clock.RealClock{}}
-	err := mgr.GetFieldIndexer().IndexField(context.Background(), &emsv1.PoolServer{}, poolNameIndex,
-		func(o client.Object) []string { return []string{o.(*emsv1.PoolServer).Spec.PoolName} })
-	if err != nil {
-		return fmt.Errorf("index PoolServers by pool: %w", err)
-	}
 	if err := r.setupPools(mgr); err != nil {
 		return fmt.Errorf("set up the pool status controller: %w", err)
 	}
@@ -102,16 +96,15 @@ func (r reconciler) reconcilePool(ctx context.Context, req ctrl.Request) (ctrl.R
 	} else if err != nil {
 		view.plan = nil
 	}
-	var servers emsv1.PoolServerList
-	if err := r.client.List(ctx, &servers, client.InNamespace(req.Namespace), client.MatchingFields{poolNameIndex: req.Name}, client.UnsafeDisableDeepCopy); err != nil {
-		return ctrl.Result{}, fmt.Errorf("list PoolServers: %w", err)
+	var err error
+	if view.servers, err = members.Of(ctx, r.client, req.NamespacedName); err != nil {
+		return ctrl.Result{}, err
 	}
-	view.servers = servers.Items
 	var all emsv1.MitigationConfigurationList
 	if err := r.client.List(ctx, &all); err != nil {
 		return ctrl.Result{}, fmt.Errorf("list MitigationConfigurations: %w", err)
 	}
-	view.configurations, view.scopeErr = scope.For(pool, all.Items)
+	view.configurations, view.specErr = fromapi.InScope(pool, all.Items)
 
 	before := pool.DeepCopy()
 	pool.Status = poolStatus(view)

@@ -7,12 +7,14 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/controllers/fleet"
+	"mitigation.dev/ems/controllers/members"
 	"mitigation.dev/ems/controllers/rollout"
 	"mitigation.dev/ems/internal/conditions"
 	"mitigation.dev/ems/test/kstatus"
@@ -29,10 +31,27 @@ func report(ctx context.Context, server *emsv1.PoolServer, outcome conditions.Ou
 		g.Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(server), server)).To(Succeed())
 		server.Status.ObservedGeneration = new(server.Generation)
 		server.Status.ObservedPlanGeneration = plan.Generation
+		if state.Gate = (emsv1.ServerGate{}); len(plan.Spec.Mitigations) > 0 {
+			state.Gate = gateOf(plan.Spec.Mitigations[0].Rollout.ID, state.State)
+		}
 		server.Status.Mitigations = []emsv1.ServerMitigation{state}
 		conditions.Set(&server.Status.Conditions, server.Generation, outcome)
 		g.Expect(env.Client.Status().Update(ctx, server)).To(Succeed())
 	}).Should(Succeed())
+}
+
+// gateOf is what a server in the given state says of a rollout.
+func gateOf(rollout string, state emsv1.MitigationState) emsv1.ServerGate {
+	switch {
+	case rollout == "":
+		return emsv1.ServerGate{}
+	case state == emsv1.StateApplied:
+		return emsv1.ServerGate{Rollout: rollout, Verdict: emsv1.GatePassed}
+	case state == emsv1.StateFailed:
+		return emsv1.ServerGate{Rollout: rollout, Verdict: emsv1.GateFailed, Message: "create the site"}
+	default:
+		return emsv1.ServerGate{}
+	}
 }
 
 var _ = Describe("The fleet controllers", func() {
@@ -57,7 +76,10 @@ var _ = Describe("The fleet controllers", func() {
 		}
 		pool = &emsv1.PoolMitigationConfig{
 			ObjectMeta: metav1.ObjectMeta{Name: "frontends", Namespace: env.Namespace(ctx)},
-			Spec:       emsv1.PoolMitigationConfigSpec{Mode: emsv1.ModeEnforce},
+			Spec: emsv1.PoolMitigationConfigSpec{
+				Mode:    emsv1.ModeEnforce,
+				Rollout: emsv1.RolloutSpec{Stages: []emsv1.RolloutStage{{Name: "all", Servers: new(intstr.FromString("100%"))}}},
+			},
 		}
 		objects := []client.Object{mitigation, configuration, pool}
 		servers = nil
@@ -74,7 +96,11 @@ var _ = Describe("The fleet controllers", func() {
 			DeferCleanup(func(ctx SpecContext) { Expect(env.Client.Delete(ctx, object)).To(Succeed()) })
 		}
 		DeferCleanup(env.RunManager(ctx, func(mgr ctrl.Manager) error {
-			if err := (&rollout.Reconciler{Client: mgr.GetClient(), Clock: clock.RealClock{}}).SetupWithManager(mgr); err != nil {
+			if err := members.Index(ctx, mgr.GetFieldIndexer()); err != nil {
+				return err
+			}
+			plans := &rollout.Reconciler{Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("ems-rollout"), Clock: clock.RealClock{}}
+			if err := plans.SetupWithManager(mgr); err != nil {
 				return err
 			}
 			return fleet.SetupWithManager(mgr)
@@ -96,6 +122,22 @@ var _ = Describe("The fleet controllers", func() {
 
 	applied := emsv1.ServerMitigation{ID: "M1", State: emsv1.StateApplied, Reason: "Enabled", Revision: 1}
 
+	// complete lets all servers apply the mitigation, and report once more that they follow the plan which says that it is everywhere.
+	complete := func(ctx context.Context) {
+		GinkgoHelper()
+		for _, server := range servers {
+			report(ctx, server, conditions.Done(emsv1.PlanAppliedReason, "done"), applied)
+		}
+		Eventually(func(g Gomega) {
+			plan := &emsv1.MitigationPlan{}
+			g.Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(pool), plan)).To(Succeed())
+			g.Expect(plan.Spec.Mitigations[0].Rollout.State).To(Equal(emsv1.RolloutComplete))
+		}).Should(Succeed())
+		for _, server := range servers {
+			report(ctx, server, conditions.Done(emsv1.PlanAppliedReason, "done"), applied)
+		}
+	}
+
 	It("rolls up reports of servers into pool, mitigation and configuration", func(ctx SpecContext) {
 		Eventually(readyReason(ctx, pool)).Should(Equal(emsv1.RollingOutReason))
 
@@ -105,14 +147,14 @@ var _ = Describe("The fleet controllers", func() {
 		}
 		Eventually(func(g Gomega) {
 			g.Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(pool), pool)).To(Succeed())
-			g.Expect(pool.Status.Summary).To(Equal(emsv1.PoolSummary{Mode: "Enforce", InSync: "2/3", Applied: "M1"}))
+			g.Expect(pool.Status.Summary).To(Equal(emsv1.PoolSummary{Mode: "Enforce", InSync: "2/3", Applied: "M1", Rollout: "M1 all 1/1"}))
 			g.Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(mitigation), mitigation)).To(Succeed())
 			g.Expect(mitigation.Status.Applied).To(Equal("2/3"))
 		}).Should(Succeed())
 		Expect(pool).To(kstatus.BeConsistent())
 
 		By("the third reporting too")
-		report(ctx, servers[2], conditions.Done(emsv1.PlanAppliedReason, "done"), applied)
+		complete(ctx)
 		Eventually(readyReason(ctx, pool)).Should(Equal(emsv1.InSyncReason))
 		Eventually(readyReason(ctx, mitigation)).Should(Equal(emsv1.AppliedReason))
 		Eventually(readyReason(ctx, configuration)).Should(Equal(emsv1.InEffectReason))
@@ -125,9 +167,7 @@ var _ = Describe("The fleet controllers", func() {
 	})
 
 	It("names servers that failed and recovers when they do", func(ctx SpecContext) {
-		for _, server := range servers[:2] {
-			report(ctx, server, conditions.Done(emsv1.PlanAppliedReason, "done"), applied)
-		}
+		complete(ctx)
 		report(ctx, servers[2], conditions.Stalled(emsv1.MitigationsFailedReason, "M1: create the site"),
 			emsv1.ServerMitigation{ID: "M1", State: emsv1.StateFailed, Reason: "SiteNotFound", Message: "create the site"})
 		Eventually(readyReason(ctx, pool)).Should(Equal(emsv1.ServersFailedReason))
@@ -142,9 +182,7 @@ var _ = Describe("The fleet controllers", func() {
 	})
 
 	It("is not ready again until servers have followed a changed policy", func(ctx SpecContext) {
-		for _, server := range servers {
-			report(ctx, server, conditions.Done(emsv1.PlanAppliedReason, "done"), applied)
-		}
+		complete(ctx)
 		Eventually(readyReason(ctx, pool)).Should(Equal(emsv1.InSyncReason))
 
 		patch := client.MergeFrom(pool.DeepCopy())

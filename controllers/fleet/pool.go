@@ -11,6 +11,8 @@ import (
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/conditions"
 	"mitigation.dev/ems/internal/policy"
+	"mitigation.dev/ems/internal/policy/fromapi"
+	"mitigation.dev/ems/internal/rollout"
 )
 
 // maxFailing is how many failing servers a pool's status names per mitigation.
@@ -21,9 +23,9 @@ type poolView struct {
 	pool *emsv1.PoolMitigationConfig
 	// plan is nil while there is none.
 	plan *emsv1.MitigationPlan
-	// configurations are those in scope; scopeErr says that nobody can know which are.
+	// configurations are those in scope; specErr says that nobody can know which are.
 	configurations []emsv1.MitigationConfiguration
-	scopeErr       error
+	specErr        error
 	servers        []emsv1.PoolServer
 }
 
@@ -33,7 +35,8 @@ func poolStatus(v poolView) emsv1.PoolMitigationConfigStatus {
 	status := emsv1.PoolMitigationConfigStatus{
 		Conditions:         slices.Clone(v.pool.Status.Conditions),
 		ObservedGeneration: new(v.pool.Generation),
-		Servers:            new(int32(len(v.servers))), //nolint:gosec // a pool has at most some thousand servers
+		Servers:            new(number32(len(v.servers))),
+		History:            v.pool.Status.History, // Package rollout writes it.
 	}
 	inSync := 0
 	for i := range v.servers {
@@ -42,8 +45,11 @@ func poolStatus(v poolView) emsv1.PoolMitigationConfigStatus {
 		}
 	}
 	if v.plan != nil {
+		gates := fromapi.Servers(v.servers)
 		for i := range v.plan.Spec.Mitigations {
-			status.Mitigations = append(status.Mitigations, mitigationInPool(&v.plan.Spec.Mitigations[i], v.servers))
+			m := mitigationInPool(&v.plan.Spec.Mitigations[i], v.servers, gates)
+			advise(v.pool, &m)
+			status.Mitigations = append(status.Mitigations, m)
 		}
 	}
 	status.Summary = poolSummary(status.Mitigations, inSync, len(v.servers))
@@ -72,9 +78,13 @@ func (v poolView) mode() string {
 }
 
 func poolOutcome(v poolView, status emsv1.PoolMitigationConfigStatus, inSync int) conditions.Outcome {
-	if v.scopeErr != nil {
+	if v.specErr != nil {
 		return conditions.Stalled(emsv1.InvalidSpecReason,
-			fmt.Sprintf("the plan stays as it is, because it is not clear whether a configuration speaks for this pool; correct %v", v.scopeErr))
+			fmt.Sprintf("the plan stays as it is, because it is not clear whether a configuration speaks for this pool; correct %v", v.specErr))
+	}
+	if err := rolloutErr(v); err != nil {
+		return conditions.Stalled(emsv1.InvalidSpecReason,
+			fmt.Sprintf("nothing new is rolled out, and removals go on, until this is corrected: %v", err))
 	}
 	if pending := pendingSource(v); pending != "" {
 		return conditions.Working(emsv1.PlanPendingReason, "the plan does not yet reflect the current "+pending)
@@ -82,27 +92,60 @@ func poolOutcome(v poolView, status emsv1.PoolMitigationConfigStatus, inSync int
 	if len(v.servers) == 0 {
 		return conditions.Done(emsv1.NoServersReason, "the pool has no servers; create a PoolServer for each")
 	}
+	moving := urgent(status.Mitigations)
+	if len(moving) > 0 && waitsForPerson(moving[0].Rollout.Reason) {
+		return conditions.Stalled(moving[0].Rollout.Reason, rolloutMessage(moving))
+	}
+	if outcome, broken := brokenServers(status.Mitigations); broken {
+		return outcome
+	}
+	if len(moving) > 0 && moving[0].Rollout.State != emsv1.RolloutAborted {
+		reason := moving[0].Rollout.Reason
+		if moving[0].Rollout.State == emsv1.RolloutProgressing {
+			reason = emsv1.RollingOutReason
+		}
+		return conditions.Working(reason, rolloutMessage(moving))
+	}
+	if inSync < len(v.servers) {
+		return conditions.Working(emsv1.RollingOutReason, fmt.Sprintf("%d of %d servers are in sync with the plan", inSync, len(v.servers)))
+	}
+	if len(moving) > 0 {
+		return conditions.Done(emsv1.RolloutAbortedReason,
+			fmt.Sprintf("all %d servers are in sync with the plan; a person took back: %s", len(v.servers), rolloutMessage(moving)))
+	}
+	return conditions.Done(emsv1.InSyncReason, fmt.Sprintf("all %d servers are in sync with the plan", len(v.servers)))
+}
+
+// rolloutErr says what in the rollout settings that count for the pool cannot be used.
+func rolloutErr(v poolView) error {
+	_, err := fromapi.PoolSettings(v.pool, v.configurations)
+	if err == nil {
+		_, err = fromapi.Rings(v.configurations)
+	}
+	return err
+}
+
+// brokenServers tells of servers that could not do what the plan wants, or did so in vain.
+func brokenServers(mitigations []emsv1.PoolMitigationStatus) (conditions.Outcome, bool) {
 	var failed, ineffective []string
-	for _, m := range status.Mitigations {
+	for i := range mitigations {
+		m := &mitigations[i]
 		if n := ptr.Deref(m.Servers.Ineffective, 0); n > 0 {
 			ineffective = append(ineffective, fmt.Sprintf("%s on %d (%s)", m.ID, n, strings.Join(firstFew(m.Ineffective), ", ")))
 		}
-		if n := ptr.Deref(m.Servers.Failed, 0); n > 0 {
+		if n := ptr.Deref(m.Servers.Failed, 0); n > tolerated(m) {
 			failed = append(failed, fmt.Sprintf("%s on %d (%s)", m.ID, n, strings.Join(firstFew(m.Failing), ", ")))
 		}
 	}
 	if len(failed) > 0 {
 		return conditions.Stalled(emsv1.ServersFailedReason,
-			"failed: "+strings.Join(failed, "; ")+"; see `kubectl get poolservers -o wide` for what to do")
+			"failed: "+strings.Join(failed, "; ")+"; see `kubectl get poolservers -o wide` for what to do"), true
 	}
 	if len(ineffective) > 0 {
 		return conditions.Stalled(emsv1.ServersIneffectiveReason,
-			"in place, but IIS does not run it: "+strings.Join(ineffective, "; ")+"; see `kubectl get poolservers -o wide` for what to do")
+			"in place, but IIS does not run it: "+strings.Join(ineffective, "; ")+"; see `kubectl get poolservers -o wide` for what to do"), true
 	}
-	if inSync < len(v.servers) {
-		return conditions.Working(emsv1.RollingOutReason, fmt.Sprintf("%d of %d servers are in sync with the plan", inSync, len(v.servers)))
-	}
-	return conditions.Done(emsv1.InSyncReason, fmt.Sprintf("all %d servers are in sync with the plan", len(v.servers)))
+	return conditions.Outcome{}, false
 }
 
 // pendingSource names a policy object that the plan does not reflect, or returns "".
@@ -135,15 +178,26 @@ func serverInSync(server *emsv1.PoolServer, planGeneration int64) bool {
 		meta.IsStatusConditionTrue(server.Status.Conditions, emsv1.ReadyCondition)
 }
 
-// mitigationInPool counts the servers of a pool by where they stand with a planned mitigation.
-func mitigationInPool(planned *emsv1.PlannedMitigation, servers []emsv1.PoolServer) emsv1.PoolMitigationStatus {
+// mitigationInPool counts the servers of a pool by where they stand with a planned mitigation. A server that took it back by itself, since
+// its gate failed, counts as failed, whatever it has in place now.
+func mitigationInPool(planned *emsv1.PlannedMitigation, servers []emsv1.PoolServer, gates []rollout.Server) emsv1.PoolMitigationStatus {
 	out := emsv1.PoolMitigationStatus{
 		ID: planned.ID, Desired: planned.Desired, Reason: planned.Reason, Revision: planned.Revision,
+	}
+	var failing []string
+	out.Rollout, failing = rolloutInPool(planned, gates)
+	want := wanted{desired: planned.Desired, revision: planned.Revision}
+	if out.Rollout.State == emsv1.RolloutAborted {
+		// A person took it back: nobody waits for the servers to have it.
+		failing, want = nil, wanted{desired: emsv1.DesiredHold}
 	}
 	var c counts
 	for i := range servers {
 		m := serverState(&servers[i], planned.ID)
-		c.add(planned.Desired, m)
+		if _, found := slices.BinarySearch(failing, servers[i].Name); found {
+			m.State = emsv1.StateFailed
+		}
+		c.add(want, m)
 		switch {
 		case m.State == emsv1.StateFailed:
 			out.Failing = append(out.Failing, servers[i].Name)
@@ -179,29 +233,45 @@ type counts struct {
 	total, applied, pending, failed, ineffective, blocked, notApplicable, other int32
 }
 
-func (c *counts) add(desired emsv1.DesiredState, m emsv1.ServerMitigation) {
+// wanted is what servers are counted by.
+type wanted struct {
+	desired emsv1.DesiredState
+	// revision is the one to apply; 0 if any will do.
+	revision int64
+}
+
+func (c *counts) add(want wanted, m emsv1.ServerMitigation) {
 	c.total++
 	switch m.State {
 	case emsv1.StateApplied:
-		if ineffective(m) {
+		switch {
+		case ineffective(m):
 			c.ineffective++
-			return
+		case want.desired == emsv1.DesiredApply && m.Revision != 0 && m.Revision < want.revision:
+			c.pending++ // It has the revision before, and this one has not reached it.
+		default:
+			c.applied++
 		}
-		c.applied++
 	case emsv1.StateFailed:
 		c.failed++
 	case emsv1.StateNotApplicable:
 		c.notApplicable++
 	case emsv1.StateRemoved:
 		switch {
-		case desired == emsv1.DesiredApply:
+		case want.desired == emsv1.DesiredApply:
 			c.pending++
 		case policy.Reason(m.Reason).Blocked():
 			c.blocked++
 		default:
 			c.other++
 		}
-	case emsv1.StateHeld, emsv1.StateAudited:
+	case emsv1.StateHeld:
+		if want.desired == emsv1.DesiredApply && slices.Contains(attention, m.Reason) {
+			c.pending++ // The rollout has not reached it.
+			return
+		}
+		c.other++
+	case emsv1.StateAudited:
 		c.other++
 	case emsv1.StatePending:
 		c.pending++
@@ -242,6 +312,7 @@ func poolSummary(mitigations []emsv1.PoolMitigationStatus, inSync, servers int) 
 		}
 	}
 	return emsv1.PoolSummary{
+		Rollout: rolloutSummary(urgent(mitigations)),
 		InSync:  fmt.Sprintf("%d/%d", inSync, servers),
 		Applied: conditions.IDs(applied), Blocked: conditions.IDs(blocked), Failed: conditions.IDs(failed),
 	}

@@ -12,6 +12,8 @@ import (
 	"k8s.io/utils/ptr"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/conditions"
+	"mitigation.dev/ems/internal/policy/fromapi"
 )
 
 // server is a PoolServer that has followed plan generation 3, with the given states in the order of ids M1, M2.
@@ -54,6 +56,21 @@ func planned(id emsv1.MitigationID, desired emsv1.DesiredState, reason string) e
 	return emsv1.PlannedMitigation{ID: id, Desired: desired, Reason: reason, Revision: 1}
 }
 
+// rolled is an entry whose rollout stands in stage canary of three.
+func rolled(m emsv1.PlannedMitigation, state emsv1.RolloutState, reason string) emsv1.PlannedMitigation {
+	m.Rollout = emsv1.PlanRollout{
+		ID: "r1-a1-0", Attempt: 1, State: state, Reason: reason, Stage: "canary", StageNumber: new(int32(1)), Stages: 3,
+	}
+	m.Release.Below = new(emsv1.ReleaseAll)
+	return m
+}
+
+// gated adds what a server says of that rollout.
+func gated(m emsv1.ServerMitigation, verdict emsv1.GateVerdict) emsv1.ServerMitigation {
+	m.Gate = emsv1.ServerGate{Rollout: "r1-a1-0", Verdict: verdict}
+	return m
+}
+
 // ready puts the summary conditions in one line: "Ready=False PlanPending, Reconciling=True PlanPending".
 func ready(conditions []metav1.Condition) string {
 	var parts []string
@@ -91,7 +108,7 @@ func TestPoolStatus(t *testing.T) {
 			wantSummary: emsv1.PoolSummary{InSync: "0/0"},
 		},
 		"a configuration that cannot be understood needs a person": {
-			view:        poolView{plan: plan(apply), scopeErr: fmt.Errorf("spec.poolSelector: bad")},
+			view:        poolView{plan: plan(apply), specErr: fmt.Errorf("spec.poolSelector: bad")},
 			wantReady:   "Ready=False InvalidSpec, Stalled=True InvalidSpec",
 			wantSummary: emsv1.PoolSummary{InSync: "0/0"},
 		},
@@ -99,6 +116,58 @@ func TestPoolStatus(t *testing.T) {
 			view:        poolView{plan: plan(apply)},
 			wantReady:   "Ready=True NoServers",
 			wantSummary: emsv1.PoolSummary{InSync: "0/0"},
+		},
+		"a window that cannot be read needs a person": {
+			view: poolView{
+				pool: &emsv1.PoolMitigationConfig{Spec: emsv1.PoolMitigationConfigSpec{Rollout: emsv1.RolloutSpec{
+					Windows: []emsv1.RolloutWindow{{Policy: "Allow", Cron: "25 o'clock", DurationSeconds: 3600}}}}},
+				plan: plan(apply)},
+			wantReady:   "Ready=False InvalidSpec, Stalled=True InvalidSpec",
+			wantSummary: emsv1.PoolSummary{InSync: "0/0"},
+		},
+		"a ring that cannot be used needs a person": {
+			view: poolView{plan: plan(apply), configurations: []emsv1.MitigationConfiguration{{
+				ObjectMeta: metav1.ObjectMeta{Name: "global"},
+				Spec: emsv1.MitigationConfigurationSpec{Rings: []emsv1.Ring{{Name: "early", PoolSelector: &metav1.LabelSelector{
+					MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "site", Operator: "Near"}}}}}},
+			}}},
+			wantReady:   "Ready=False InvalidSpec, Stalled=True InvalidSpec",
+			wantSummary: emsv1.PoolSummary{InSync: "0/0"},
+		},
+		"a stage is under observation, with one failure that is tolerated": {
+			view: poolView{plan: plan(rolled(apply, emsv1.RolloutProgressing, "AwaitingStage")), servers: []emsv1.PoolServer{
+				server("fe01", true, gated(state("M1", emsv1.StateApplied, "Enabled"), emsv1.GateBaking)),
+				server("fe02", false, gated(state("M1", emsv1.StateRemoved, "GateFailed"), emsv1.GateFailed)),
+				server("fe03", true, state("M1", emsv1.StateHeld, "AwaitingStage"))}},
+			wantReady:   "Ready=False RollingOut, Reconciling=True RollingOut",
+			wantSummary: emsv1.PoolSummary{InSync: "2/3", Applied: "M1", Failed: "M1", Rollout: "M1 canary 1/3"},
+		},
+		"a halt needs a person, also when every server is in sync": {
+			view: poolView{plan: plan(rolled(apply, emsv1.RolloutHalted, "RolloutHalted")), servers: []emsv1.PoolServer{
+				server("fe01", true, gated(state("M1", emsv1.StateRemoved, "GateFailed"), emsv1.GateFailed)),
+				server("fe02", true, state("M1", emsv1.StateHeld, "RolloutHalted"))}},
+			wantReady:   "Ready=False RolloutHalted, Stalled=True RolloutHalted",
+			wantSummary: emsv1.PoolSummary{InSync: "2/2", Failed: "M1", Rollout: "M1 Halted"},
+		},
+		"a rollout that waits for a window goes on by itself, and the most urgent is shown": {
+			view: poolView{
+				plan: plan(rolled(apply, emsv1.RolloutProgressing, "AwaitingStage"),
+					rolled(planned("M2", emsv1.DesiredApply, "Enabled"), emsv1.RolloutWaiting, "AwaitingWindow")),
+				servers: []emsv1.PoolServer{server("fe01", true, state("M1", emsv1.StateHeld, "AwaitingStage"))}},
+			wantReady:   "Ready=False AwaitingWindow, Reconciling=True AwaitingWindow",
+			wantSummary: emsv1.PoolSummary{InSync: "1/1", Rollout: "M2 AwaitingWindow (+1)"},
+		},
+		"what a person took back is done when the servers are": {
+			view: poolView{plan: plan(rolled(apply, emsv1.RolloutAborted, "RolloutAborted")), servers: []emsv1.PoolServer{
+				server("fe01", true, gated(state("M1", emsv1.StateRemoved, "RolloutAborted"), emsv1.GateFailed))}},
+			wantReady:   "Ready=True RolloutAborted",
+			wantSummary: emsv1.PoolSummary{InSync: "1/1", Rollout: "M1 Aborted"},
+		},
+		"a rollout of what is blocked says nothing": {
+			view: poolView{plan: plan(rolled(blocked, emsv1.RolloutHalted, "RolloutHalted")), servers: []emsv1.PoolServer{
+				server("fe01", true, state("M1", emsv1.StateRemoved, "BlockedByPool"))}},
+			wantReady:   "Ready=True InSync",
+			wantSummary: emsv1.PoolSummary{InSync: "1/1", Blocked: "M1"},
 		},
 		"all servers applied it": {
 			view: poolView{plan: plan(apply), servers: []emsv1.PoolServer{
@@ -143,7 +212,10 @@ func TestPoolStatus(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			tc.view.pool = &emsv1.PoolMitigationConfig{ObjectMeta: metav1.ObjectMeta{Name: "frontends", Generation: 7}}
+			if tc.view.pool == nil {
+				tc.view.pool = &emsv1.PoolMitigationConfig{}
+			}
+			tc.view.pool.Name, tc.view.pool.Generation = "frontends", 7
 			status := poolStatus(tc.view)
 			if got := ready(status.Conditions); got != tc.wantReady {
 				t.Errorf("conditions = %s, want %s", got, tc.wantReady)
@@ -206,7 +278,7 @@ func TestMitigationInPoolCountsEveryServerOnce(t *testing.T) {
 	unknown.Effective = emsv1.EffectiveUnknown
 	servers = append(servers, server("fe12", true, unknown))
 	entry := planned("M1", emsv1.DesiredApply, "Enabled")
-	got := mitigationInPool(&entry, servers)
+	got := mitigationInPool(&entry, servers, fromapi.Servers(servers))
 	want := emsv1.ServerCounts{
 		Total: ptr.To[int32](12), Applied: ptr.To[int32](2), Failed: ptr.To[int32](2), Ineffective: ptr.To[int32](2), NotApplicable: ptr.To[int32](1),
 		// Removed, although the plan wants it by now, and silence both mean that the server is still on its way.
@@ -229,7 +301,7 @@ func TestFailingServersAreNamedOnlyUpToTheLimit(t *testing.T) {
 		servers = append(servers, server(fmt.Sprintf("fe%02d", 29-i), false, state("M1", emsv1.StateFailed, "SiteNotFound")))
 	}
 	entry := planned("M1", emsv1.DesiredApply, "Enabled")
-	got := mitigationInPool(&entry, servers)
+	got := mitigationInPool(&entry, servers, fromapi.Servers(servers))
 	if len(got.Failing) != 20 || got.Failing[0] != "fe00" || got.Failing[19] != "fe19" {
 		t.Errorf("failing = %v, want the first 20 in order", got.Failing)
 	}
@@ -243,11 +315,60 @@ func TestMitigationStatus(t *testing.T) {
 				{ID: "M1", Desired: desired, Reason: reason, Revision: revision, Servers: c.status()}}},
 		}
 	}
+	rolling := func(name string, state emsv1.RolloutState, reason string, c counts) emsv1.PoolMitigationConfig {
+		pool := inPool(emsv1.DesiredApply, "Enabled", 2, c)
+		pool.Name = name
+		pool.Status.Mitigations[0].Rollout = emsv1.PoolRolloutStatus{State: state, Reason: reason, Failed: new(c.failed)}
+		return pool
+	}
+	complete := rolling("staging", emsv1.RolloutComplete, "RolloutComplete", counts{total: 2, applied: 2})
 	tests := map[string]struct {
 		pools       []emsv1.PoolMitigationConfig
+		lifecycle   emsv1.Lifecycle
 		wantReady   string
 		wantApplied string
+		wantMessage string
 	}{
+		"withdrawn, and the pool has not planned that": {
+			lifecycle: emsv1.LifecycleWithdrawn,
+			pools:     []emsv1.PoolMitigationConfig{inPool(emsv1.DesiredApply, "Enabled", 2, counts{total: 3, applied: 3})},
+			wantReady: "Ready=False RollingOut, Reconciling=True RollingOut", wantApplied: "3/3",
+		},
+		"halted in one pool and waiting in another": {
+			pools: []emsv1.PoolMitigationConfig{complete,
+				rolling("b", emsv1.RolloutHalted, "RolloutHalted", counts{total: 4, failed: 1, pending: 3}),
+				rolling("c", emsv1.RolloutWaiting, "HaltedElsewhere", counts{total: 4, pending: 4})},
+			wantReady: "Ready=False RolloutHalted, Stalled=True RolloutHalted", wantApplied: "2/10",
+			wantMessage: "it halted in vienna/b; 2 of 10 servers have it; see `kubectl mitigation rollout status`",
+		},
+		"waiting for a person in one pool": {
+			pools:     []emsv1.PoolMitigationConfig{complete, rolling("b", emsv1.RolloutWaiting, "AwaitingApproval", counts{total: 4, pending: 4})},
+			wantReady: "Ready=False AwaitingApproval, Stalled=True AwaitingApproval", wantApplied: "2/6",
+			wantMessage: "a person has to approve the next stage or ring in vienna/b; 2 of 6 servers have it; see `kubectl mitigation rollout status`",
+		},
+		"waiting for a ring in two pools": {
+			pools: []emsv1.PoolMitigationConfig{complete,
+				rolling("c", emsv1.RolloutWaiting, "AwaitingRing", counts{total: 1, pending: 1}),
+				rolling("b", emsv1.RolloutWaiting, "AwaitingRing", counts{total: 1, pending: 1})},
+			wantReady: "Ready=False AwaitingRing, Reconciling=True AwaitingRing", wantApplied: "2/4",
+			wantMessage: "it waits for the pools of a ring before in vienna/b, vienna/c; 2 of 4 servers have it; see `kubectl mitigation rollout status`",
+		},
+		"failed on a server, which the rollout tolerates": {
+			pools:     []emsv1.PoolMitigationConfig{rolling("b", emsv1.RolloutProgressing, "AwaitingStage", counts{total: 4, applied: 1, failed: 1, pending: 2})},
+			wantReady: "Ready=False RollingOut, Reconciling=True RollingOut", wantApplied: "1/4",
+		},
+		"failed on a server after the rollout was complete": {
+			pools:     []emsv1.PoolMitigationConfig{rolling("b", emsv1.RolloutComplete, "RolloutComplete", counts{total: 4, applied: 3, failed: 1})},
+			wantReady: "Ready=False ServersFailed, Stalled=True ServersFailed", wantApplied: "3/4",
+		},
+		"taken back by a person, with the revision before in place": {
+			pools:     []emsv1.PoolMitigationConfig{complete, rolling("b", emsv1.RolloutAborted, "RolloutAborted", counts{total: 4, applied: 4})},
+			wantReady: "Ready=True RolloutAborted", wantApplied: "6/6",
+		},
+		"taken back by a person, with nothing in place": {
+			pools:     []emsv1.PoolMitigationConfig{rolling("b", emsv1.RolloutAborted, "RolloutAborted", counts{total: 4, other: 4})},
+			wantReady: "Ready=True RolloutAborted", wantApplied: "0/0",
+		},
 		"no pools": {wantReady: "Ready=True NoPools", wantApplied: "0/0"},
 		"a pool that has not planned it": {
 			pools:     []emsv1.PoolMitigationConfig{{}},
@@ -294,11 +415,17 @@ func TestMitigationStatus(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			m := &emsv1.Mitigation{Spec: emsv1.MitigationSpec{ID: "M1", Revision: 2, Actions: []emsv1.MitigationAction{
+			if tc.lifecycle == "" {
+				tc.lifecycle = emsv1.LifecycleActive
+			}
+			m := &emsv1.Mitigation{Spec: emsv1.MitigationSpec{ID: "M1", Revision: 2, Lifecycle: tc.lifecycle, Actions: []emsv1.MitigationAction{
 				{Type: "UrlRewrite"}, {Type: "AppPool"}, {Type: "UrlRewrite"}}}}
 			status := mitigationStatus(m, tc.pools)
 			if got := ready(status.Conditions); got != tc.wantReady {
 				t.Errorf("conditions = %s, want %s", got, tc.wantReady)
+			}
+			if got := conditions.Current(status.Conditions).Message; tc.wantMessage != "" && got != tc.wantMessage {
+				t.Errorf("message = %q, want %q", got, tc.wantMessage)
 			}
 			if status.Applied != tc.wantApplied {
 				t.Errorf("applied = %s, want %s", status.Applied, tc.wantApplied)
@@ -367,6 +494,38 @@ func TestConfigurationStatus(t *testing.T) {
 				t.Errorf("next look at %v, want at the expiry, %v", next, expiry.Time)
 			}
 		})
+	}
+}
+
+func TestARolloutsStatusSaysWhatToDo(t *testing.T) {
+	entry := rolled(planned("M1", emsv1.DesiredApply, "Enabled"), emsv1.RolloutHalted, "RolloutHalted")
+	entry.Rollout.Message = strings.Repeat("fe01 said 503. ", 200)
+	servers := []emsv1.PoolServer{
+		server("fe01", true, gated(state("M1", emsv1.StateRemoved, "GateFailed"), emsv1.GateFailed)),
+		server("fe02", true, gated(state("M1", emsv1.StateApplied, "Enabled"), emsv1.GatePassed)),
+	}
+	history := []emsv1.PoolHistoryEntry{{ID: "M1", Action: "Halted"}}
+	status := poolStatus(poolView{
+		pool: &emsv1.PoolMitigationConfig{
+			ObjectMeta: metav1.ObjectMeta{Name: "frontends", Namespace: "vienna", Generation: 7},
+			Status:     emsv1.PoolMitigationConfigStatus{History: history},
+		},
+		plan: plan(entry), servers: servers,
+	})
+	got := status.Mitigations[0].Rollout
+	if len(got.Message) > 2048 || !strings.HasPrefix(got.Message, "fe01 said 503.") {
+		t.Errorf("message has %d bytes: %q", len(got.Message), got.Message)
+	}
+	for _, command := range []string{"rollout retry M1 --pool vienna/frontends", "rollout promote M1 --pool", "rollout abort M1 --pool"} {
+		if !strings.Contains(got.Message, "`kubectl mitigation "+command) {
+			t.Errorf("message does not name %q: %q", command, got.Message)
+		}
+	}
+	if *got.Released != 2 || *got.Passed != 1 || *got.Failed != 1 || *status.Mitigations[0].Servers.Failed != 1 {
+		t.Errorf("%d released, %d passed, %d failed; want 2, 1, 1, and a server that went back by itself counted as failed", *got.Released, *got.Passed, *got.Failed)
+	}
+	if diff := cmp.Diff(history, status.History); diff != "" {
+		t.Errorf("the history, which is not this package's, changed:\n%s", diff)
 	}
 }
 

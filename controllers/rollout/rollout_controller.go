@@ -6,35 +6,36 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
-	"mitigation.dev/ems/controllers/gather"
-	"mitigation.dev/ems/controllers/scope"
+	"mitigation.dev/ems/controllers/members"
+	"mitigation.dev/ems/internal/policy/fromapi"
 	"mitigation.dev/ems/internal/rollout"
 )
 
-// burst is how long changes of Mitigations are gathered before plans are rendered again.
-const burst = 500 * time.Millisecond
+// conflictRetry is the wait before a pool is planned from scratch because what was read had changed meanwhile.
+const conflictRetry = 20 * time.Millisecond
 
-// +kubebuilder:rbac:groups=ems.mitigation.dev,resources=poolmitigationconfigs;mitigationconfigurations;mitigations;mitigationfeeds,verbs=get;list;watch
+// +kubebuilder:rbac:groups=ems.mitigation.dev,resources=poolmitigationconfigs;mitigationconfigurations;mitigations;mitigationfeeds;poolservers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=ems.mitigation.dev,resources=poolmitigationconfigs/finalizers,verbs=update
+// +kubebuilder:rbac:groups=ems.mitigation.dev,resources=poolmitigationconfigs/status,verbs=get;patch;update
 // +kubebuilder:rbac:groups=ems.mitigation.dev,resources=mitigationplans,verbs=get;list;watch;create;update
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconciler renders the plans of pools.
 type Reconciler struct {
-	Client client.Client
-	Clock  clock.PassiveClock
+	Client   client.Client
+	Recorder events.EventRecorder
+	Clock    clock.PassiveClock
 }
 
 // Reconcile renders the plan of one pool.
@@ -46,102 +47,110 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !pool.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
 	}
-	var all emsv1.MitigationConfigurationList
-	if err := r.Client.List(ctx, &all); err != nil {
-		return ctrl.Result{}, fmt.Errorf("list MitigationConfigurations: %w", err)
+	result, err := r.reconcile(ctx, pool)
+	switch {
+	case apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err):
+		// Somebody was faster, or the cache is behind. What was decided may no longer be right, so nothing of it is kept.
+		return ctrl.Result{RequeueAfter: conflictRetry}, nil
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
+		return ctrl.Result{}, nil
 	}
-	var mitigations emsv1.MitigationList
-	if err := r.Client.List(ctx, &mitigations); err != nil {
-		return ctrl.Result{}, fmt.Errorf("list Mitigations: %w", err)
-	}
-	var feeds emsv1.MitigationFeedList
-	if err := r.Client.List(ctx, &feeds); err != nil {
-		return ctrl.Result{}, fmt.Errorf("list MitigationFeeds: %w", err)
-	}
-	configurations, err := scope.For(pool, all.Items)
-	if err != nil {
-		// The plan stays as it is. A change of the configuration brings the pool back here.
-		return ctrl.Result{}, reconcile.TerminalError(err)
-	}
+	return result, err
+}
 
-	now := r.Clock.Now()
-	plan := rollout.Make(input(pool, configurations, mitigations.Items, now))
-	if err := r.write(ctx, pool, render(pool, configurations, feeds.Items, plan)); err != nil {
+func (r *Reconciler) reconcile(ctx context.Context, pool *emsv1.PoolMitigationConfig) (ctrl.Result, error) {
+	seen, feeds, err := r.look(ctx, pool)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.remember(ctx, pool, seen.Plan); err != nil {
+		return ctrl.Result{}, err
+	}
+	plan := rollout.Make(seen.Input())
+	if err := r.write(ctx, seen, fit(render(seen, feeds, plan), seen.Plan)); err != nil {
 		return ctrl.Result{}, err
 	}
 	if plan.Next.IsZero() {
 		return ctrl.Result{}, nil
 	}
-	return ctrl.Result{RequeueAfter: max(plan.Next.Sub(now), time.Millisecond)}, nil
+	return ctrl.Result{RequeueAfter: max(plan.Next.Sub(seen.Now), time.Millisecond)}, nil
 }
 
-// write creates or updates the plan if it differs from the one that is there. Plain updates rather than server-side
-// apply: the manager alone writes plans, and a list entry that is no longer wanted has to go whoever added it.
-func (r *Reconciler) write(ctx context.Context, pool *emsv1.PoolMitigationConfig, spec emsv1.MitigationPlanSpec) error {
-	plan := &emsv1.MitigationPlan{}
-	plan.Namespace, plan.Name = pool.Namespace, pool.Name
-	result, err := controllerutil.CreateOrUpdate(ctx, r.Client, plan, func() error {
-		plan.Spec = spec
-		return controllerutil.SetControllerReference(pool, plan, r.Client.Scheme())
-	})
-	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+// look reads everything that the plan of a pool depends on.
+func (r *Reconciler) look(ctx context.Context, pool *emsv1.PoolMitigationConfig) (*fromapi.Sight, []emsv1.MitigationFeed, error) {
+	seen := &fromapi.Sight{Pool: pool, Now: r.Clock.Now(), Plan: &emsv1.MitigationPlan{}}
+	key := client.ObjectKeyFromObject(pool)
+	if err := r.Client.Get(ctx, key, seen.Plan); apierrors.IsNotFound(err) {
+		seen.Plan = nil
+	} else if err != nil {
+		return nil, nil, fmt.Errorf("get MitigationPlan: %w", err)
+	}
+	var all emsv1.MitigationConfigurationList
+	if err := r.Client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, nil, fmt.Errorf("list MitigationConfigurations: %w", err)
+	}
+	var err error
+	if seen.Configurations, err = fromapi.InScope(pool, all.Items); err != nil {
+		// The plan stays as it is. A change of the configuration brings the pool back here.
+		return nil, nil, reconcile.TerminalError(err)
+	}
+	var mitigations emsv1.MitigationList
+	if err := r.Client.List(ctx, &mitigations, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, nil, fmt.Errorf("list Mitigations: %w", err)
+	}
+	var feeds emsv1.MitigationFeedList
+	if err := r.Client.List(ctx, &feeds, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, nil, fmt.Errorf("list MitigationFeeds: %w", err)
+	}
+	seen.Mitigations = mitigations.Items
+	if seen.Servers, err = members.Of(ctx, r.Client, key); err != nil {
+		return nil, nil, err
+	}
+	if len(seen.Moving()) > 0 {
+		err = r.lookAround(ctx, seen)
+	}
+	return seen, feeds.Items, err
+}
+
+// lookAround reads where other pools stand. Only pools that roll something out have to know.
+func (r *Reconciler) lookAround(ctx context.Context, seen *fromapi.Sight) error {
+	var pools emsv1.PoolMitigationConfigList
+	if err := r.Client.List(ctx, &pools, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list PoolMitigationConfigs: %w", err)
+	}
+	var plans emsv1.MitigationPlanList
+	if err := r.Client.List(ctx, &plans, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list MitigationPlans: %w", err)
+	}
+	seen.Pools, seen.Plans = pools.Items, plans.Items
+	return nil
+}
+
+// write creates or updates the plan if it differs from the one that was read. Plain updates rather than server-side
+// apply: the manager alone writes plans, and a list entry that is no longer wanted has to go whoever added it. The version that was read
+// is part of the write, since the new plan is a step from that one and from no other.
+func (r *Reconciler) write(ctx context.Context, seen *fromapi.Sight, spec emsv1.MitigationPlanSpec) error {
+	plan := &emsv1.MitigationPlan{ObjectMeta: metav1.ObjectMeta{Namespace: seen.Pool.Namespace, Name: seen.Pool.Name}}
+	if seen.Plan != nil {
+		plan = seen.Plan.DeepCopy()
+	}
+	plan.Spec = spec
+	if err := controllerutil.SetControllerReference(seen.Pool, plan, r.Client.Scheme()); err != nil {
+		return reconcile.TerminalError(fmt.Errorf("own MitigationPlan: %w", err))
+	}
+	did := "created"
+	var err error
+	switch {
+	case seen.Plan == nil:
+		err = r.Client.Create(ctx, plan)
+	case equality.Semantic.DeepEqual(seen.Plan, plan):
 		return nil
+	default:
+		did, err = "updated", r.Client.Update(ctx, plan)
 	}
 	if err != nil {
 		return fmt.Errorf("write MitigationPlan: %w", err)
 	}
-	if result != controllerutil.OperationResultNone {
-		ctrl.LoggerFrom(ctx).Info("Wrote plan", "operation", result, "mitigations", len(spec.Mitigations))
-	}
+	ctrl.LoggerFrom(ctx).Info("Wrote plan", "operation", did, "mitigations", len(spec.Mitigations))
 	return nil
-}
-
-// SetupWithManager registers the reconciler.
-func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(mgr).
-		Named("rollout").
-		For(&emsv1.PoolMitigationConfig{}, builder.WithPredicates(
-			predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
-		Owns(&emsv1.MitigationPlan{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&emsv1.MitigationConfiguration{}, handler.EnqueueRequestsFromMapFunc(r.allPools),
-			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&emsv1.Mitigation{}, gather.Handler(burst, r.allPools),
-			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&emsv1.MitigationFeed{}, gather.Handler(burst, r.allPools), builder.WithPredicates(revocationChanged())).
-		Complete(r)
-}
-
-// revocationChanged lets a feed through only when other revocation lists shall reach the servers. Everything else that plans take from a
-// feed comes with its Mitigations, and the status of a feed changes with every poll.
-func revocationChanged() predicate.Predicate {
-	handsOut := func(object client.Object) bool {
-		feed, ok := object.(*emsv1.MitigationFeed)
-		return ok && feed.Status.Revocation.Digest != ""
-	}
-	return predicate.Funcs{
-		CreateFunc: func(e event.CreateEvent) bool { return handsOut(e.Object) },
-		DeleteFunc: func(e event.DeleteEvent) bool { return handsOut(e.Object) },
-		UpdateFunc: func(e event.UpdateEvent) bool {
-			before, ok := e.ObjectOld.(*emsv1.MitigationFeed)
-			after, isFeed := e.ObjectNew.(*emsv1.MitigationFeed)
-			return ok && isFeed && (before.Status.Revocation.Digest != after.Status.Revocation.Digest ||
-				before.Status.Revocation.BundleName != after.Status.Revocation.BundleName)
-		},
-		GenericFunc: func(event.GenericEvent) bool { return false },
-	}
-}
-
-func (r *Reconciler) allPools(ctx context.Context, _ client.Object) []reconcile.Request {
-	var pools emsv1.PoolMitigationConfigList
-	if err := r.Client.List(ctx, &pools); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "Listing pools failed")
-		return nil
-	}
-	requests := make([]reconcile.Request, 0, len(pools.Items))
-	for i := range pools.Items {
-		requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{
-			Namespace: pools.Items[i].Namespace, Name: pools.Items[i].Name,
-		}})
-	}
-	return requests
 }

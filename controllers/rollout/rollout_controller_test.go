@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/controllers/members"
 	"mitigation.dev/ems/controllers/rollout"
 )
 
@@ -42,9 +43,7 @@ var _ = Describe("The rollout controller", func() {
 			Spec:       emsv1.PoolMitigationConfigSpec{Mode: emsv1.ModeEnforce},
 		}
 		create(ctx, pool)
-		DeferCleanup(env.RunManager(ctx, func(mgr ctrl.Manager) error {
-			return (&rollout.Reconciler{Client: mgr.GetClient(), Clock: clock.RealClock{}}).SetupWithManager(mgr)
-		}))
+		DeferCleanup(env.RunManager(ctx, func(mgr ctrl.Manager) error { return setup(ctx, mgr, clock.RealClock{}) }))
 	})
 
 	// wants returns what the plan wants for each mitigation: "M1: Remove BlockedByPool".
@@ -226,6 +225,14 @@ var _ = Describe("The rollout controller", func() {
 		}).WithTimeout(time.Second).Should(Succeed())
 	})
 })
+
+// setup registers the reconciler with what it needs.
+func setup(ctx context.Context, mgr ctrl.Manager, clock clock.PassiveClock) error {
+	if err := members.Index(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	return (&rollout.Reconciler{Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("ems-rollout"), Clock: clock}).SetupWithManager(mgr)
+}
 
 func create(ctx context.Context, object client.Object) {
 	GinkgoHelper()

@@ -138,7 +138,7 @@ func prepareIn(ctx context.Context, root, dir string, t *teller) (*harness.Envir
 		return nil, err
 	}
 	if !programs.SetBuilt(filepath.Join(root, "bin")) {
-		t.say("bin/manager and bin/ems-agent are not there; building them (`make demo` does it beforehand)")
+		t.say("the programs are not all in bin; building them (`make demo` does it beforehand)")
 		if err := programs.Build(ctx, root, filepath.Join(dir, "programs")); err != nil {
 			return nil, err
 		}
@@ -186,6 +186,7 @@ kubectl get ems -A
 kubectl get poolservers -A -o wide
 kubectl apply -f config/samples/poolmitigationconfig.yaml     # blocks M1: its rule disappears from every server
 kubectl describe poolserver fe01 -n pool-frontends            # what happened there
+bin/kubectl-mitigation rollout status -A                      # how far every mitigation has come
 cat %[3]s
 Ctrl-C here stops everything and removes %[4]s.`, shorten(env, env.Kubectl.Kubeconfig), shorten(env, env.Kubectl.Path),
 		shorten(env, filepath.Join(env.Dir, "servers", pool.Namespace, serverNames[0], "disk", filepath.FromSlash(iistree.ConfigFile))), shorten(env, env.Dir)))

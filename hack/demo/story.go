@@ -38,14 +38,16 @@ type story struct {
 	env     *harness.Environment
 	trust   emsv1.TrustPolicy
 	servers []*harness.Server
+	// where is the pool with its health checks.
+	where harness.Pool
 	// start is what was on the servers' disks before anything happened.
 	start map[string]harness.Snapshot
 }
 
 // tell tells the story. The error is what kept it from going on.
 func tell(ctx context.Context, o options, env *harness.Environment, t *teller) error {
-	s := &story{teller: t, env: env, trust: env.Publisher.Trust(), start: map[string]harness.Snapshot{}}
-	chapters := []func(context.Context) error{s.controlPlane, s.pool, s.documentArrives, s.tamper, s.block, s.unblock, s.withdraw}
+	s := &story{teller: t, env: env, trust: env.Publisher.Trust(), where: pool, start: map[string]harness.Snapshot{}}
+	chapters := []func(context.Context) error{s.controlPlane, s.pool, s.documentArrives, s.tamper, s.block, s.unblock, s.badMitigation, s.correction, s.withdraw}
 	if o.document != "" {
 		given, err := readGiven(o, env.Root)
 		if err != nil {
@@ -91,11 +93,18 @@ func (s *story) controlPlane(ctx context.Context) error {
 
 func (s *story) pool(ctx context.Context) error {
 	s.chapter("Pool %s in namespace %s with the servers %s", pool.Name, pool.Namespace, strings.Join(serverNames, ", "))
-	if err := s.env.AddPool(ctx, pool); err != nil {
+	if err := s.checkHealth(); err != nil {
+		return err
+	}
+	if err := s.env.Apply(ctx, waits()); err != nil {
+		return err
+	}
+	s.say("MitigationConfiguration %q: first one server, %d s of looking, then all (the profiles wait for 15 s up to 4 h)", emsv1.GlobalConfigurationName, firstBake)
+	if err := s.env.AddPool(ctx, s.where); err != nil {
 		return err
 	}
 	for _, name := range serverNames {
-		server, err := s.env.AddServer(ctx, pool, name, harness.ServerOptions{Believes: map[string]emsv1.TrustPolicy{feedName: s.trust}})
+		server, err := s.env.AddServer(ctx, s.where, name, harness.ServerOptions{Believes: map[string]emsv1.TrustPolicy{feedName: s.trust}})
 		if err != nil {
 			return err
 		}
@@ -235,7 +244,7 @@ func unexpired(manifest []byte, now time.Time) []byte {
 func (s *story) unblock(ctx context.Context) error {
 	s.chapter("The operator takes the block back")
 	begin := time.Now()
-	if err := s.env.Apply(ctx, pool.Config()); err != nil {
+	if err := s.env.Apply(ctx, s.where.Config()); err != nil {
 		return err
 	}
 	if err := s.env.WaitForState(ctx, limit, s.servers, "M1", emsv1.StateApplied); err != nil {

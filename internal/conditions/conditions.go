@@ -81,13 +81,16 @@ func Current(conditions []metav1.Condition) Outcome {
 }
 
 // Truncate cuts a message to the length that conditions carry, at the border of a character.
-func Truncate(message string) string {
-	if len(message) <= maxMessageBytes {
+func Truncate(message string) string { return Cut(message, maxMessageBytes) }
+
+// Cut cuts a message to at most so many bytes, at the border of a character, with an ellipsis at its end.
+func Cut(message string, most int) string {
+	if len(message) <= most {
 		return message
 	}
-	cut := maxMessageBytes - len("…")
-	for cut > 0 && !utf8.RuneStart(message[cut]) {
-		cut--
+	end := max(0, most-len("…"))
+	for end > 0 && !utf8.RuneStart(message[end]) {
+		end--
 	}
-	return message[:cut] + "…"
+	return message[:end] + "…"
 }

@@ -10,3 +10,19 @@ func Covers(entry, id string) bool {
 	}
 	return len(entry) == len(id) || id[len(entry)] == '.'
 }
+
+// Successor follows a chain of supersessions to its end: the mitigation that stands in the place of the given one. The map
+// has the successor of each superseded mitigation, by lower-case id. It reports false when nothing supersedes the
+// mitigation, and when the chain runs in a circle: then the publisher's word means nothing, and nothing may be removed on
+// account of it.
+func Successor(id string, supersededBy map[string]string) (string, bool) {
+	current, found := id, false
+	for range len(supersededBy) + 1 {
+		next, ok := supersededBy[strings.ToLower(current)]
+		if !ok || next == "" {
+			return current, found
+		}
+		current, found = next, true
+	}
+	return "", false
+}

@@ -2,57 +2,9 @@ package policy
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
-
-// Desired is what shall become of a mitigation.
-type Desired string
-
-// What can be desired.
-const (
-	// Apply puts the mitigation in place.
-	Apply Desired = "Apply"
-	// Remove takes it away.
-	Remove Desired = "Remove"
-	// Hold leaves everything as it is.
-	Hold Desired = "Hold"
-)
-
-// Reason is one word for why something is desired. The words are part of the API; see docs/spec/v1alpha1/mitigationplan.md.
-type Reason string
-
-// The reasons of decisions.
-const (
-	// Enabled: nothing stands against the mitigation.
-	Enabled Reason = "Enabled"
-	// Suspended: the kill switch of the organisation or the pool is on.
-	Suspended Reason = "Suspended"
-	// MitigationsDisabled: mitigations are disabled for the organisation or the pool.
-	MitigationsDisabled Reason = "MitigationsDisabled"
-	// BlockedByOrganization: a MitigationConfiguration blocks the mitigation.
-	BlockedByOrganization Reason = "BlockedByOrganization"
-	// BlockedByPool: the pool blocks the mitigation.
-	BlockedByPool Reason = "BlockedByPool"
-	// AwaitingStage: the rollout has not reached the server.
-	AwaitingStage Reason = "AwaitingStage"
-	// Audit: the pool is only looked at.
-	Audit Reason = "Audit"
-	// NotApplicable: the server's product, role or build is not affected.
-	NotApplicable Reason = "NotApplicable"
-	// FixedByUpdate: the installed update fixes the hole.
-	FixedByUpdate Reason = "FixedByUpdate"
-	// Withdrawn: the publisher no longer lists the mitigation.
-	Withdrawn Reason = "Withdrawn"
-	// Superseded: another mitigation of the document replaces this one.
-	Superseded Reason = "Superseded"
-	// Untrusted: the server's own trust policy refuses the document.
-	Untrusted Reason = "Untrusted"
-	// Expired: the document expired before the server had accepted it.
-	Expired Reason = "Expired"
-)
-
-// Blocked reports whether the reason is that somebody blocked the mitigation.
-func (r Reason) Blocked() bool { return r == BlockedByOrganization || r == BlockedByPool }
 
 // Lifecycle says whether the publisher stands behind a mitigation.
 type Lifecycle string
@@ -70,14 +22,9 @@ type Mitigation struct {
 	ActionIDs    []string
 	Lifecycle    Lifecycle
 	SupersededBy string
-}
-
-// Exception is an entry of a blocked list. The zero Expiry means that it does not expire.
-type Exception struct {
-	ID     string
-	Reason string
-	Owner  string
-	Expiry time.Time
+	// SuccessorPending says that the mitigation which replaces this one is not in place in the pool: its rollout is not
+	// complete there. Until it is, a superseded mitigation stays where it is, or the servers would have neither.
+	SuccessorPending bool
 }
 
 // Configuration is one MitigationConfiguration in whose scope the pool is.
@@ -86,25 +33,34 @@ type Configuration struct {
 	Disabled  bool
 	Suspended bool
 	Blocked   []Exception
+	// SuspendedMitigations are kill switches for single mitigations.
+	SuspendedMitigations []Exception
+	Approved             []Approval
+}
+
+func (c Configuration) words() string { return fmt.Sprintf("MitigationConfiguration %q", c.Name) }
+
+func (c Configuration) source(field string) string {
+	return strings.TrimSpace("MitigationConfiguration/" + c.Name + " " + field)
 }
 
 // Pool is the policy of the pool itself.
 type Pool struct {
+	// Name is only for explanations: namespace/name of the pool.
+	Name      string
 	Disabled  bool
 	Suspended bool
 	// RemoveWhenDisabled takes away what is applied while mitigations are disabled, here or above.
 	RemoveWhenDisabled bool
 	Blocked            []Exception
+	Approved           []Approval
 }
 
-// Decision is what shall become of a mitigation, and why.
-type Decision struct {
-	Desired Desired
-	Reason  Reason
-	// Message says why in words, for people.
-	Message string
-	// BlockedActions are actions to leave out while the mitigation is applied.
-	BlockedActions []string
+func (p Pool) source(field string) string {
+	if p.Name == "" {
+		return strings.TrimSpace("PoolMitigationConfig " + field)
+	}
+	return strings.TrimSpace("PoolMitigationConfig/" + p.Name + " " + field)
 }
 
 // ForPool decides about a mitigation for a pool. Configurations are judged in the order given, so callers sort them. The
@@ -113,126 +69,147 @@ type Decision struct {
 // The kill switch goes before everything. A block goes before a disabled pool, since it names the mitigation. A
 // disabled pool keeps even what the publisher withdrew: nobody changes a server while mitigations are disabled.
 func ForPool(m Mitigation, configurations []Configuration, pool Pool, now time.Time) (Decision, time.Time) {
-	blocks := newBlocks(configurations, pool, now)
-	if d, ok := suspended(configurations, pool); ok {
-		return d, blocks.next
-	}
-	if e, ok := blocks.covering(m.ID); ok {
-		return Decision{Desired: Remove, Reason: e.level, Message: e.message(m.ID)}, blocks.next
-	}
-	var blockedActions []string
-	var last activeException
-	for _, action := range m.ActionIDs {
-		if e, ok := blocks.covering(action); ok {
-			blockedActions, last = append(blockedActions, action), e
-		}
-	}
-	if len(blockedActions) > 0 && len(blockedActions) == len(m.ActionIDs) {
-		return Decision{Desired: Remove, Reason: last.level, Message: last.message(m.ID)}, blocks.next
-	}
-	if d, ok := disabled(configurations, pool); ok {
-		return d, blocks.next
-	}
-	switch m.Lifecycle {
-	case LifecycleWithdrawn:
-		return Decision{Desired: Remove, Reason: Withdrawn, Message: "the publisher no longer lists the mitigation"}, blocks.next
-	case LifecycleSuperseded:
-		return Decision{Desired: Remove, Reason: Superseded, Message: "replaced by " + m.SupersededBy}, blocks.next
-	case LifecycleActive:
-	}
-	return Decision{Desired: Apply, Reason: Enabled, BlockedActions: blockedActions}, blocks.next
+	return forPool(m, configurations, pool, now, nil)
 }
 
-func suspended(configurations []Configuration, pool Pool) (Decision, bool) {
-	message := ""
-	for _, c := range configurations {
-		if c.Suspended && message == "" {
-			message = fmt.Sprintf("MitigationConfiguration %q suspends all mitigations", c.Name)
+func forPool(m Mitigation, configurations []Configuration, pool Pool, now time.Time, t *trace) (Decision, time.Time) {
+	if d, ok := allSuspended(configurations, pool, t); ok {
+		return d, time.Time{}
+	}
+	suspending, blocking := suspensions(configurations), blocks(configurations, &pool)
+	next := time.Time{}
+	for _, named := range []struct {
+		question string
+		lists    []list
+	}{
+		{"Is the mitigation suspended by name?", suspending},
+		{"Is the mitigation blocked?", blocking},
+	} {
+		active, expired := covering(named.lists, m.ID, now)
+		next = earlier(next, active.first())
+		if t != nil {
+			t.exceptions(named.question, m.ID, active, expired, len(active) > 0)
+		}
+		if len(active) > 0 {
+			return Decision{
+				Desired: Remove, Reason: active[0].level, Message: active[0].message(m.ID), Until: active.last(), By: active[0].Owner,
+			}, next
 		}
 	}
-	if pool.Suspended {
-		message = "the pool suspends all mitigations"
+	// An action can only be left out, whichever list names it, so that its suspension is no more than a block.
+	actions := judgeActions(m, append(blocking, suspending...), now, t)
+	next = earlier(next, actions.next)
+	if actions.all {
+		return actions.decision, next
 	}
+	if d, ok := disabled(configurations, pool, t); ok {
+		return d, next
+	}
+	if d, ok := lifecycle(m, t); ok {
+		return d, next
+	}
+	return Decision{Desired: Apply, Reason: Enabled, BlockedActions: actions.blocked}, next
+}
+
+// allSuspended judges the kill switches for all mitigations.
+func allSuspended(configurations []Configuration, pool Pool, t *trace) (Decision, bool) {
+	message, source := firstOn(configurations, func(c Configuration) bool { return c.Suspended }, "suspends all mitigations", "spec.suspend")
+	if pool.Suspended {
+		message, source = "the pool suspends all mitigations", pool.source("spec.suspend")
+	}
+	t.judged("Does the organisation or the pool suspend all mitigations?", message, "no", source, t.asked(configurations, pool, "spec.suspend"))
 	return Decision{Desired: Remove, Reason: Suspended, Message: message}, message != ""
 }
 
-func disabled(configurations []Configuration, pool Pool) (Decision, bool) {
-	message := ""
-	for _, c := range configurations {
-		if c.Disabled && message == "" {
-			message = fmt.Sprintf("MitigationConfiguration %q disables mitigations", c.Name)
-		}
-	}
+// disabled judges the switches that leave servers as they are.
+func disabled(configurations []Configuration, pool Pool, t *trace) (Decision, bool) {
+	message, source := firstOn(configurations, func(c Configuration) bool { return c.Disabled }, "disables mitigations", "spec.mitigations")
 	if pool.Disabled {
-		message = "the pool disables mitigations"
+		message, source = "the pool disables mitigations", pool.source("spec.mitigations")
 	}
-	if message == "" {
-		return Decision{}, false
+	d := Decision{Desired: Hold, Reason: MitigationsDisabled, Message: message}
+	switch {
+	case message == "":
+	case pool.RemoveWhenDisabled:
+		d.Desired = Remove
+	default:
+		d.Message += "; what is applied stays"
+		message = d.Message
 	}
-	if pool.RemoveWhenDisabled {
-		return Decision{Desired: Remove, Reason: MitigationsDisabled, Message: message}, true
-	}
-	return Decision{Desired: Hold, Reason: MitigationsDisabled, Message: message + "; what is applied stays"}, true
+	t.judged("Are mitigations disabled for the organisation or the pool?", message, "no", source, t.asked(configurations, pool, "spec.mitigations"))
+	return d, message != ""
 }
 
-// activeException is a block that counts now, with the level it comes from.
-type activeException struct {
-	Exception
-	level Reason
-	from  string
-}
-
-func (e activeException) message(id string) string {
-	text := fmt.Sprintf("%s blocks %s", e.from, e.ID)
-	if e.ID != id {
-		text = fmt.Sprintf("%s blocks %s, which covers %s", e.from, e.ID, id)
-	}
-	text += ": " + e.Reason
-	if e.Owner != "" {
-		text += " (ask " + e.Owner + ")"
-	}
-	if !e.Expiry.IsZero() {
-		text += ", until " + e.Expiry.UTC().Format(time.RFC3339)
-	}
-	return text
-}
-
-type blocks struct {
-	active []activeException
-	next   time.Time
-}
-
-func newBlocks(configurations []Configuration, pool Pool, now time.Time) blocks {
-	var b blocks
+// firstOn finds the first configuration with a switch on, and says so in words.
+func firstOn(configurations []Configuration, on func(Configuration) bool, does, field string) (message, source string) {
 	for _, c := range configurations {
-		b.add(c.Blocked, BlockedByOrganization, fmt.Sprintf("MitigationConfiguration %q", c.Name), now)
-	}
-	b.add(pool.Blocked, BlockedByPool, "the pool", now)
-	return b
-}
-
-// add takes the exceptions that count at the given time. An exception no longer counts at its expiry.
-func (b *blocks) add(list []Exception, level Reason, from string, now time.Time) {
-	for _, e := range list {
-		if e.Counts(now) {
-			b.active = append(b.active, activeException{Exception: e, level: level, from: from})
-			if !e.Expiry.IsZero() && (b.next.IsZero() || e.Expiry.Before(b.next)) {
-				b.next = e.Expiry
-			}
+		if on(c) {
+			return c.words() + " " + does, c.source(field)
 		}
 	}
+	return "", ""
 }
 
-func (b *blocks) covering(id string) (activeException, bool) {
-	for _, e := range b.active {
-		if Covers(e.ID, id) {
-			return e, true
+// lifecycle judges what the publisher says. It reports false while the publisher stands behind the mitigation.
+func lifecycle(m Mitigation, t *trace) (Decision, bool) {
+	var d Decision
+	switch m.Lifecycle {
+	case LifecycleWithdrawn:
+		d = Decision{Desired: Remove, Reason: Withdrawn, Message: "the publisher no longer lists the mitigation"}
+	case LifecycleSuperseded:
+		d = Decision{Desired: Remove, Reason: Superseded, Message: "replaced by " + m.SupersededBy}
+		if m.SuccessorPending {
+			d.Desired = Hold
+			d.Message += ", which is not yet in place in the whole pool; what is applied stays until then"
+		}
+	case LifecycleActive:
+	}
+	if t != nil {
+		source := "Mitigation/" + strings.ToLower(m.ID) + " spec.lifecycle"
+		t.judged("Has the publisher withdrawn or replaced it?", d.Message, "no", source, source)
+	}
+	return d, d.Desired != ""
+}
+
+// actionVerdict is what exceptions leave of a mitigation's actions.
+type actionVerdict struct {
+	// blocked are the actions to leave out.
+	blocked []string
+	// all says that nothing is left, and decision what that means.
+	all      bool
+	decision Decision
+	// next is when the first of the exceptions expires.
+	next time.Time
+}
+
+func judgeActions(m Mitigation, lists []list, now time.Time, t *trace) actionVerdict {
+	var v actionVerdict
+	var until time.Time
+	endless := true
+	var by entry
+	for _, action := range m.ActionIDs {
+		active, expired := covering(lists, action, now)
+		v.next = earlier(v.next, active.first())
+		if t != nil && len(active)+len(expired) > 0 {
+			t.exceptions("Is its action "+action+" blocked?", action, active, expired, false)
+		}
+		if len(active) == 0 {
+			continue
+		}
+		v.blocked, by = append(v.blocked, action), active[0]
+		// Something is left again as soon as the first of the actions is.
+		if last := active.last(); !last.IsZero() {
+			until, endless = earlier(until, last), false
 		}
 	}
-	return activeException{}, false
-}
-
-// Counts reports whether the exception counts at the given time: it does until its expiry, and not at it.
-func (e Exception) Counts(now time.Time) bool {
-	return e.Expiry.IsZero() || now.Before(e.Expiry)
+	if len(v.blocked) == 0 || len(v.blocked) < len(m.ActionIDs) {
+		return v
+	}
+	v.all = true
+	v.decision = Decision{Desired: Remove, Reason: by.level, Message: by.message(m.ID), By: by.Owner}
+	if !endless {
+		v.decision.Until = until
+	}
+	t.judged("Is every one of its actions blocked?", v.decision.Message, "", by.source, "")
+	return v
 }

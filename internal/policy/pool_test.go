@@ -57,18 +57,18 @@ func TestForPool(t *testing.T) {
 		},
 		"blocked by the pool: remove": {
 			mitigation: active, pool: policy.Pool{Blocked: block("M1", time.Time{})},
-			want:          policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByPool},
+			want:          policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByPool, By: "mail team"},
 			wantInMessage: "the pool blocks M1: breaks printing (ask mail team)",
 		},
 		"blocked by the organisation: remove": {
 			mitigation: active, configurations: []policy.Configuration{{Name: "global", Blocked: block("m1", time.Time{})}},
-			want:          policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByOrganization},
+			want:          policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByOrganization, By: "mail team"},
 			wantInMessage: `MitigationConfiguration "global" blocks m1`,
 		},
 		"blocked by both: the organisation is named": {
 			mitigation: active, configurations: []policy.Configuration{{Name: "global", Blocked: block("M1", time.Time{})}},
 			pool: policy.Pool{Blocked: block("M1", time.Time{})},
-			want: policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByOrganization},
+			want: policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByOrganization, By: "mail team"},
 		},
 		"another mitigation is blocked: apply": {
 			mitigation: active, pool: policy.Pool{Blocked: block("M10", time.Time{})},
@@ -76,7 +76,7 @@ func TestForPool(t *testing.T) {
 		},
 		"a block that expires later counts and says when to look again": {
 			mitigation: active, pool: policy.Pool{Blocked: block("M1", now.Add(time.Hour))},
-			want:     policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByPool},
+			want:     policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByPool, By: "mail team", Until: now.Add(time.Hour)},
 			wantNext: now.Add(time.Hour), wantInMessage: "until 2026-05-14T17:00:00Z",
 		},
 		"a block that expires now no longer counts": {
@@ -90,7 +90,7 @@ func TestForPool(t *testing.T) {
 		"every action blocked: remove": {
 			mitigation: active,
 			pool:       policy.Pool{Blocked: append(block("M1.1", time.Time{}), block("M1.2", time.Time{})...)},
-			want:       policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByPool},
+			want:       policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByPool, By: "mail team"},
 		},
 		"pool disabled: hold": {
 			mitigation: active, pool: policy.Pool{Disabled: true},
@@ -103,7 +103,7 @@ func TestForPool(t *testing.T) {
 		},
 		"blocked and disabled: a block removes all the same": {
 			mitigation: active, pool: policy.Pool{Disabled: true, Blocked: block("M1", time.Time{})},
-			want: policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByPool},
+			want: policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByPool, By: "mail team"},
 		},
 		"withdrawn: remove": {
 			mitigation: withdrawn,
@@ -116,6 +116,44 @@ func TestForPool(t *testing.T) {
 		"superseded: remove, and say by what": {
 			mitigation: superseded, wantInMessage: "M2",
 			want: policy.Decision{Desired: policy.Remove, Reason: policy.Superseded},
+		},
+		"superseded, and the successor is not in place: hold": {
+			mitigation: policy.Mitigation{ID: "M1", Lifecycle: policy.LifecycleSuperseded, SupersededBy: "M2", SuccessorPending: true},
+			want:       policy.Decision{Desired: policy.Hold, Reason: policy.Superseded}, wantInMessage: "replaced by M2, which is not yet in place",
+		},
+		"several blocks: the first is named, and it lasts until the last has expired": {
+			mitigation: active, configurations: []policy.Configuration{{Name: "global", Blocked: block("M1", now.Add(time.Hour))}},
+			pool:     policy.Pool{Blocked: block("M1", now.Add(2*time.Hour))},
+			want:     policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByOrganization, By: "mail team", Until: now.Add(2 * time.Hour)},
+			wantNext: now.Add(time.Hour),
+		},
+		"a block that expires, and one that does not: no end": {
+			mitigation: active, pool: policy.Pool{Blocked: append(block("M1", now.Add(time.Hour)), block("m1", time.Time{})...)},
+			want:     policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByPool, By: "mail team"},
+			wantNext: now.Add(time.Hour),
+		},
+		"every action blocked for a time: until the first of them is free": {
+			mitigation: active,
+			pool:       policy.Pool{Blocked: append(block("M1.1", now.Add(2*time.Hour)), block("M1.2", now.Add(time.Hour))...)},
+			want:       policy.Decision{Desired: policy.Remove, Reason: policy.BlockedByPool, By: "mail team", Until: now.Add(time.Hour)},
+			wantNext:   now.Add(time.Hour),
+		},
+		"the expiry of a block of another mitigation is no reason to look again": {
+			mitigation: active, pool: policy.Pool{Blocked: block("M2", now.Add(time.Hour))},
+			want: policy.Decision{Desired: policy.Apply, Reason: policy.Enabled},
+		},
+		"kill switch of this mitigation: remove, before a block, disabled or not": {
+			mitigation: active,
+			configurations: []policy.Configuration{{
+				Name: "global", Disabled: true, Blocked: block("M1", time.Time{}), SuspendedMitigations: block("m1", now.Add(time.Hour)),
+			}},
+			want:     policy.Decision{Desired: policy.Remove, Reason: policy.Suspended, By: "mail team", Until: now.Add(time.Hour)},
+			wantNext: now.Add(time.Hour), wantInMessage: `MitigationConfiguration "global" suspends m1, which covers M1: breaks printing`,
+		},
+		"kill switch of one action: apply without it": {
+			mitigation:     active,
+			configurations: []policy.Configuration{{Name: "global", SuspendedMitigations: block("M1.1", time.Time{})}},
+			want:           policy.Decision{Desired: policy.Apply, Reason: policy.Enabled, BlockedActions: []string{"M1.1"}},
 		},
 		"kill switch of the organisation: remove, whatever else is said": {
 			mitigation: active, configurations: []policy.Configuration{{Name: "vienna", Suspended: true}},

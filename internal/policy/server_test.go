@@ -130,6 +130,27 @@ func TestForServer(t *testing.T) {
 			pool: apply, situation: policy.Situation{Applicability: needed},
 			want: policy.Decision{Desired: policy.Hold, Reason: policy.AwaitingStage},
 		},
+		"not released, and the rollout says why": {
+			pool: apply, situation: policy.Situation{Applicability: needed, Waiting: policy.RolloutHalted},
+			want: policy.Decision{Desired: policy.Hold, Reason: policy.RolloutHalted}, wantInMessage: "servers before it failed",
+		},
+		"it failed here: hold, and say so rather than that it waits for others": {
+			pool: apply, situation: policy.Situation{Applicability: needed, Waiting: policy.RolloutHalted, Failed: "https://localhost/owa: 500 instead of 200"},
+			want: policy.Decision{Desired: policy.Hold, Reason: policy.GateFailed}, wantInMessage: "failed on this server, which does not try it again by itself: https://localhost/owa: 500",
+		},
+		"it failed here, and the build is fixed meanwhile: remove": {
+			pool: apply, situation: policy.Situation{Applicability: fixed, Failed: "500"}, want: fixed,
+		},
+		"superseded, and the successor is missing here: hold": {
+			pool:      policy.Decision{Desired: policy.Remove, Reason: policy.Superseded, Message: "replaced by M2"},
+			situation: policy.Situation{Applicability: needed, SuccessorMissing: true},
+			want:      policy.Decision{Desired: policy.Hold, Reason: policy.Superseded}, wantInMessage: "replaced by M2, which is not in place on this server",
+		},
+		"withdrawn: remove, whatever is missing": {
+			pool:      policy.Decision{Desired: policy.Remove, Reason: policy.Withdrawn},
+			situation: policy.Situation{Applicability: needed, SuccessorMissing: true},
+			want:      policy.Decision{Desired: policy.Remove, Reason: policy.Withdrawn},
+		},
 		"fixed: remove, released or not": {
 			pool: apply, situation: policy.Situation{Applicability: fixed}, want: fixed,
 		},

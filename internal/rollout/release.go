@@ -28,8 +28,12 @@ func Bucket(server, mitigation string) uint32 {
 	return binary.BigEndian.Uint32(sum[:4])
 }
 
-// Includes reports whether the mitigation is released to the server.
+// Includes reports whether the mitigation is released to the server. A release to everybody or to nobody is answered without
+// a hash: that is what most entries of most plans have.
 func (r Release) Includes(server, mitigation string) bool {
+	if r.Below >= Everything {
+		return true
+	}
 	byName := slices.ContainsFunc(r.ServerNames, func(name string) bool { return strings.EqualFold(name, server) })
-	return byName || int64(Bucket(server, mitigation)) < r.Below
+	return byName || (r.Below > 0 && int64(Bucket(server, mitigation)) < r.Below)
 }

@@ -127,6 +127,68 @@ metadata: {name: stage, namespace: default}
 spec:
   rollout: {stages: [{name: first, servers: "110%"}]}
 `, "spec.rollout.stages[0].servers"),
+		Entry("a stage that says neither how many servers it takes nor which", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: PoolMitigationConfig
+metadata: {name: stage, namespace: default}
+spec:
+  rollout: {stages: [{name: first, bakeSeconds: 60}]}
+`, "a stage says how many servers it takes, or which: servers, serverNames or serverSelector"),
+		Entry("a retry that does not say which attempt it begins", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: PoolMitigationConfig
+metadata: {name: order, namespace: default}
+spec:
+  rollout: {orders: [{id: M1, revision: 1, action: Retry, reason: repaired}]}
+`, "attempt belongs to action Retry, which needs it"),
+		Entry("an abort with an attempt", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: PoolMitigationConfig
+metadata: {name: order, namespace: default}
+spec:
+  rollout: {orders: [{id: M1, revision: 1, action: Abort, attempt: 2, reason: breaks printing}]}
+`, "attempt belongs to action Retry, which needs it"),
+		Entry("a first attempt that is ordered as a retry", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: PoolMitigationConfig
+metadata: {name: order, namespace: default}
+spec:
+  rollout: {orders: [{id: M1, revision: 1, action: Retry, attempt: 1, reason: repaired}]}
+`, "Retry begins attempt 2 or a higher one"),
+		Entry("a pause of one stage", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: PoolMitigationConfig
+metadata: {name: order, namespace: default}
+spec:
+  rollout: {orders: [{id: M1, revision: 1, action: Pause, stage: first, reason: wait}]}
+`, "stage belongs to action Promote"),
+		Entry("an order without a reason", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: PoolMitigationConfig
+metadata: {name: order, namespace: default}
+spec:
+  rollout: {orders: [{id: M1, revision: 1, action: Promote}]}
+`, "spec.rollout.orders[0].reason: Required value"),
+		Entry("an order without the revision that it is about", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: PoolMitigationConfig
+metadata: {name: order, namespace: default}
+spec:
+  rollout: {orders: [{id: M1, action: Promote, reason: tested}]}
+`, "spec.rollout.orders[0].revision: Required value"),
+		Entry("two orders for one mitigation", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: PoolMitigationConfig
+metadata: {name: order, namespace: default}
+spec:
+  rollout: {orders: [{id: M1, revision: 1, action: Pause, reason: wait}, {id: M1, revision: 1, action: Promote, reason: go}]}
+`, "Duplicate value"),
+		Entry("a single mitigation suspended without a reason", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationConfiguration
+metadata: {name: global}
+spec: {suspendedMitigations: [{id: M1}]}
+`, "spec.suspendedMitigations[0].reason: Required value"),
 		Entry("a pool FQDN with a blank", `
 apiVersion: ems.mitigation.dev/v1alpha1
 kind: PoolMitigationConfig
@@ -195,7 +257,13 @@ spec:
   mitigations: Enabled
   blocked: [{id: M1.1, reason: breaks the printers, owner: mail team, expiryTime: "2027-01-01T00:00:00Z"}]
   fixedBuilds: [{id: M2, build: 15.02.2562.043}]
-  rings: [{name: early, poolSelector: {matchLabels: {ring: early}}, bakeSeconds: 600}]
+  rings: [{name: early, poolSelector: {matchLabels: {ring: early}}, bakeSeconds: 600, approval: After}]
+  suspendedMitigations: [{id: M3, reason: breaks sign-in, owner: messaging team}]
+  approved: [{id: M2, revision: 4, stages: [early], reason: tested, expiryTime: "2027-01-01T00:00:00Z"}]
+  rollout:
+    profile: Fast
+    windows: [{policy: Allow, cron: "0 22 * * 1-5", timeZone: Europe/Vienna, durationSeconds: 21600}]
+    orders: [{id: M2, revision: 4, action: Pause, reason: wait for the mail team}]
 `),
 		Entry("a pool with everything", `
 apiVersion: ems.mitigation.dev/v1alpha1
@@ -206,7 +274,20 @@ spec:
   mode: Audit
   whenDisabled: Remove
   approved: [{id: M2, reason: tested}]
-  rollout: {profile: Fast, stages: [{name: first, servers: 1}, {name: rest, servers: 100%}], maxFailures: 0}
+  rollout:
+    profile: Fast
+    stages:
+    - {name: canary, serverSelector: {matchLabels: {canary: "yes"}}, minRequests: 20}
+    - {name: named, serverNames: [fe01], bakeSeconds: 60, approval: After}
+    - {name: rest, servers: 100%, approval: Before}
+    maxFailures: 0
+    onFailure: Hold
+    progressDeadlineSeconds: 300
+    pausedUntilTime: "2027-01-01T00:00:00Z"
+    orders:
+    - {id: M1, revision: 1, action: Retry, attempt: 2, reason: the proxy is repaired, owner: messaging team}
+    - {id: M2, revision: 1, action: Promote, stage: canary, reason: tested}
+    - {id: M3, revision: 1, action: Abort, reason: breaks printing}
   healthChecks: {mustPass: [{url: /owa/}], http: [{name: owa, path: /owa/healthcheck.htm}], tcpPorts: [25], services: [W3SVC]}
 `),
 	)

@@ -88,9 +88,10 @@ func TestEveryKindHasAPage(t *testing.T) {
 
 // elsewhere are fields whose parts another page explains, or Kubernetes itself.
 var elsewhere = map[string]bool{
-	"status.conditions":       true,
-	"spec.poolSelector":       true,
-	"spec.rings.poolSelector": true,
+	"status.conditions":                  true,
+	"spec.poolSelector":                  true,
+	"spec.rings.poolSelector":            true,
+	"spec.rollout.stages.serverSelector": true,
 }
 
 func TestEveryFieldIsExplained(t *testing.T) {

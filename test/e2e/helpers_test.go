@@ -49,7 +49,7 @@ type fixture struct {
 func newPool(ctx context.Context, name string, list []member, prepare ...func(*harness.Server)) *fixture {
 	GinkgoHelper()
 	f := &fixture{
-		Pool:  harness.Pool{Name: name, Namespace: "pool-" + name, FQDN: name + ".contoso.com"},
+		Pool:  harness.Pool{Name: name, Namespace: "pool-" + name, FQDN: name + ".contoso.com", Rollout: harness.AtOnce()},
 		start: map[string]harness.Snapshot{},
 	}
 	Expect(env.AddPool(ctx, f.Pool)).To(Succeed())

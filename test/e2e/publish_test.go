@@ -25,15 +25,10 @@ import (
 // publisher works with the real plugin in a folder of its own, as an organisation would.
 type publisher struct{ plugin, folder string }
 
-// newPublisher builds the plugin and writes what it needs: keys, a trust file, and one mitigation.
-func newPublisher(ctx context.Context) *publisher {
+// newPublisher writes what the plugin needs: keys, a trust file, and one mitigation.
+func newPublisher() *publisher {
 	GinkgoHelper()
-	p := &publisher{plugin: filepath.Join(GinkgoT().TempDir(), "kubectl-mitigation.exe"), folder: GinkgoT().TempDir()}
-	build := exec.CommandContext(ctx, "go", "build", "-o", p.plugin, "./cmd/kubectl-mitigation")
-	build.Dir = env.Root
-	output, err := build.CombinedOutput()
-	Expect(err).NotTo(HaveOccurred(), string(output))
-
+	p := &publisher{plugin: env.Programs.Plugin, folder: GinkgoT().TempDir()}
 	signer := env.Publisher.PKI.ECDSA
 	var chain []byte
 	for _, c := range signer.Chain() {
@@ -111,7 +106,7 @@ func revisionOf(ctx context.Context, name string) func() int64 {
 
 var _ = Describe("An organisation that publishes with the plugin", func() {
 	It("carries bundles to a cluster that it cannot reach", func(ctx SpecContext) {
-		p := newPublisher(ctx)
+		p := newPublisher()
 		p.sign(ctx, "CARRIED1", 1)
 		first := p.bundle(ctx, "carried", "first.yaml")
 		kubectl(ctx, "apply", "--server-side", "-f", first)
@@ -151,7 +146,7 @@ var _ = Describe("An organisation that publishes with the plugin", func() {
 	}, NodeTimeout(4*limit))
 
 	It("serves a document that the manager learns of at once, also when it was restarted meanwhile", func(ctx SpecContext) {
-		p := newPublisher(ctx)
+		p := newPublisher()
 		p.sign(ctx, "PUSHED1", 1)
 		certificate, key, root, err := harness.ServerCertificate()
 		Expect(err).NotTo(HaveOccurred())

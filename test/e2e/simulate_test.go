@@ -26,7 +26,7 @@ var _ = Describe("Somebody who may only look", func() {
 		}
 		Expect(env.Client.Create(ctx, binding)).To(Succeed())
 		DeferCleanup(func(ctx SpecContext) { Expect(env.Client.Delete(ctx, binding)).To(Succeed()) })
-		plugin := newPublisher(ctx).plugin
+		plugin := newPublisher().plugin
 		kubeconfig := filepath.Join(GinkgoT().TempDir(), "kubeconfig")
 		Expect(env.ControlPlane.UserKubeconfig(kubeconfig, user)).To(Succeed())
 		simulate := func(g Gomega, arguments ...string) string {

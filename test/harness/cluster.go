@@ -14,6 +14,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/yaml"
@@ -24,13 +25,26 @@ import (
 )
 
 // Pool is a pool of servers; it has a namespace of its own.
-type Pool struct{ Name, Namespace, FQDN string }
+type Pool struct {
+	Name, Namespace, FQDN string
+	// Rollout and HealthChecks are those of its PoolMitigationConfig.
+	Rollout      emsv1.RolloutSpec
+	HealthChecks emsv1.HealthChecks
+}
 
-// Config is the pool's PoolMitigationConfig with nothing but what is required.
+// Config is the pool's PoolMitigationConfig.
 func (p Pool) Config() *emsv1.PoolMitigationConfig {
 	return &emsv1.PoolMitigationConfig{
 		ObjectMeta: metav1.ObjectMeta{Name: p.Name, Namespace: p.Namespace},
-		Spec:       emsv1.PoolMitigationConfigSpec{PoolFQDN: p.FQDN},
+		Spec:       emsv1.PoolMitigationConfigSpec{PoolFQDN: p.FQDN, Rollout: p.Rollout, HealthChecks: p.HealthChecks},
+	}
+}
+
+// AtOnce releases a mitigation to every server of a pool in one stage, whatever fails, for tests of something else than rollouts.
+func AtOnce() emsv1.RolloutSpec {
+	return emsv1.RolloutSpec{
+		Stages:      []emsv1.RolloutStage{{Name: "all", Servers: new(intstr.FromString("100%"))}},
+		MaxFailures: new(int32(1000)),
 	}
 }
 
@@ -87,8 +101,12 @@ func (e *Environment) AddServer(ctx context.Context, pool Pool, name string, opt
 	dir := filepath.Join(e.Dir, "servers", pool.Namespace, name)
 	s := &Server{Name: name, Pool: pool, Root: filepath.Join(dir, "disk"), TrustFile: filepath.Join(dir, "trust.yaml")}
 	options.Tree.Server, options.Tree.CRLF = s.HostName(), true
+	if err := e.locate(s); err != nil {
+		return nil, err
+	}
 	if options.Tree.Sites == nil {
 		options.Tree.Sites = iistree.DefaultSites()
+		options.Tree.Sites[0].Address, options.Tree.Sites[0].Port = s.address, s.port
 		options.Tree.Sites[0].Applications = []iistree.Application{{Path: ECPPath, Pool: ECPPool}}
 	}
 	if err := iistree.Write(s.Root, options.Tree); err != nil {

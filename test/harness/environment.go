@@ -46,6 +46,8 @@ type Environment struct {
 
 	mu      sync.Mutex
 	servers []*Server
+	// sites counts the sites that have an address, all on sitePort.
+	sites, sitePort int
 }
 
 // New prepares an environment. Stop must be called in the end, whatever happens.

@@ -22,6 +22,17 @@ func (k *Kubectl) Run(ctx context.Context, arguments ...string) (string, error) 
 	return k.run(ctx, nil, arguments...)
 }
 
+// Plugin runs the plugin as kubectl does, and returns what it prints, on both streams, and how it ended.
+func (k *Kubectl) Plugin(ctx context.Context, plugin string, arguments ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, plugin, arguments...)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+k.Kubeconfig)
+	output, err := cmd.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("kubectl mitigation %s: %w", strings.Join(arguments, " "), err)
+	}
+	return string(output), err
+}
+
 // ApplyText applies manifests.
 func (k *Kubectl) ApplyText(ctx context.Context, manifests []byte) (string, error) {
 	return k.run(ctx, manifests, "apply", "-f", "-")

@@ -35,6 +35,14 @@ const (
 	HarmlessRequest = "/autodiscover/autodiscover.xml"
 )
 
+// Requests that OWA1 speaks of.
+const (
+	// OWAExploit is what it is made to block.
+	OWAExploit = "/owa/evil.aspx"
+	// OWAHealth is what a load balancer asks a server of Exchange.
+	OWAHealth = "/owa/healthcheck.htm"
+)
+
 // VulnerableBuild is a build of Exchange Server 2019 that M1 is for.
 const VulnerableBuild = "15.2.1118.15"
 
@@ -78,6 +86,27 @@ func M1() ocs.Config {
 		Samples: []ocs.Sample{
 			{Expect: ocs.Blocked, Method: "GET", URL: "/autodiscover/autodiscover.json?@evil.example/PowerShell/"},
 			{Expect: ocs.Blocked, Method: "GET", URL: ExploitRequest},
+			{Expect: ocs.Passed, Method: "GET", URL: HarmlessRequest},
+		},
+	}
+}
+
+// OWA1 blocks one page of Outlook on the web. The rule of its first revision catches all of it, and the publisher's samples do
+// not show that; the second one is right.
+func OWA1(revision int64) ocs.Config {
+	pattern := `^owa/`
+	if revision > 1 {
+		pattern = `^owa/evil\.aspx$`
+	}
+	return ocs.Config{
+		ID: "OWA1", Revision: revision, Description: "Blocks a page of Outlook on the web", Severity: ocs.SeverityCritical,
+		Applicability: []ocs.Product{{Name: ocs.ProductExchangeServer}},
+		Actions: []ocs.Action{{
+			ID: "OWA1.1", Type: ocs.URLRewrite, Scope: ocs.ScopeSite, Target: Site, Description: "Aborts requests for the page",
+			Rewrite: []byte(`<rewrite><rules><rule name="OWA" stopProcessing="true"><match url="` + pattern + `" /><action type="AbortRequest" /></rule></rules></rewrite>`),
+		}},
+		Samples: []ocs.Sample{
+			{Expect: ocs.Blocked, Method: "GET", URL: OWAExploit},
 			{Expect: ocs.Passed, Method: "GET", URL: HarmlessRequest},
 		},
 	}

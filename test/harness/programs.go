@@ -12,8 +12,8 @@ import (
 
 // Programs are the paths of the programs that the harness runs.
 type Programs struct {
-	// Manager and Agent are ours.
-	Manager, Agent string
+	// Manager, Agent and Plugin (kubectl-mitigation) are ours.
+	Manager, Agent, Plugin string
 	// Etcd, APIServer and Kubectl are those of Kubernetes.
 	Etcd, APIServer, Kubectl string
 }
@@ -62,14 +62,15 @@ func (p *Programs) FindControlPlane(root string) error {
 	return nil
 }
 
-// SetBuilt says that manager and agent are in a folder, and tells whether they are.
+// SetBuilt says that our programs are in a folder, and tells whether they are.
 func (p *Programs) SetBuilt(dir string) bool {
 	suffix := ""
 	if runtime.GOOS == "windows" {
 		suffix = ".exe"
 	}
 	p.Manager, p.Agent = filepath.Join(dir, "manager"+suffix), filepath.Join(dir, "ems-agent"+suffix)
-	for _, path := range []string{p.Manager, p.Agent} {
+	p.Plugin = filepath.Join(dir, "kubectl-mitigation"+suffix)
+	for _, path := range []string{p.Manager, p.Agent, p.Plugin} {
 		if _, err := os.Stat(path); err != nil {
 			return false
 		}
@@ -77,16 +78,16 @@ func (p *Programs) SetBuilt(dir string) bool {
 	return true
 }
 
-// Build builds manager and agent into a folder, with the settings of "go test", so that what tests have compiled is used
+// Build builds our programs into a folder, with the settings of "go test", so that what tests have compiled is used
 // again.
 func (p *Programs) Build(ctx context.Context, root, dir string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), "./cmd/manager", "./cmd/ems-agent")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", dir+string(filepath.Separator), "./cmd/manager", "./cmd/ems-agent", "./cmd/kubectl-mitigation")
 	cmd.Dir = root
 	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build manager and agent: %w\n%s", err, output)
+		return fmt.Errorf("build the programs: %w\n%s", err, output)
 	}
 	if !p.SetBuilt(dir) {
-		return fmt.Errorf("build manager and agent: they are not in %s", dir)
+		return fmt.Errorf("build the programs: they are not in %s", dir)
 	}
 	return nil
 }

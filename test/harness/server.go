@@ -33,7 +33,10 @@ type Server struct {
 	// URL is where its site is served, by a stand-in for IIS.
 	URL string
 
-	site *http.Server
+	// address and port are those of its site.
+	address string
+	port    int
+	site    *http.Server
 }
 
 // ConfigFile is the path of applicationHost.config.

@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
+	"strconv"
 	"time"
 
 	"mitigation.dev/ems/test/iisserver"
@@ -17,14 +19,48 @@ import (
 // Dropped is the status of a request whose connection was closed without an answer.
 const Dropped = 0
 
-// serve lets the stand-in for IIS serve the site, on a port of its own. What passes the rules is answered with 200: there is no
-// Exchange Server here.
-func (s *Server) serve() error {
+// SitePort is the port of the servers' sites, which every server has on a loopback address of its own; 0 where the system has
+// but one such address, so that each site is on another port.
+func (e *Environment) SitePort() (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.sitePort != 0 || runtime.GOOS == "darwin" {
+		return e.sitePort, nil
+	}
+	ports, err := freePorts(1)
+	if err != nil {
+		return 0, err
+	}
+	e.sitePort, err = strconv.Atoi(ports[0])
+	return e.sitePort, err
+}
+
+// locate gives the site of a server its address and port.
+func (e *Environment) locate(s *Server) error {
+	port, err := e.SitePort()
+	if err != nil {
+		return err
+	}
+	if port != 0 {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.sites++
+		s.address, s.port = fmt.Sprintf("127.0.%d.%d", 1+e.sites/250, 1+e.sites%250), port
+		return nil
+	}
 	ports, err := freePorts(1)
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(loopback, ports[0])) //nolint:noctx // it outlives every context, and there is no name to look up
+	s.address = loopback
+	s.port, err = strconv.Atoi(ports[0])
+	return err
+}
+
+// serve lets the stand-in for IIS serve the site. What passes the rules is answered with 200: there is no
+// Exchange Server here.
+func (s *Server) serve() error {
+	listener, err := net.Listen("tcp", net.JoinHostPort(s.address, strconv.Itoa(s.port))) //nolint:noctx // it outlives every context, and there is no name to look up
 	if err != nil {
 		return fmt.Errorf("server %s: %w", s.Name, err)
 	}

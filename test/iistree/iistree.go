@@ -18,8 +18,10 @@ const (
 // Site is one site and its location block.
 type Site struct {
 	Name string
-	Port int    // of the http binding
-	Pool string // of the root application
+	Port int // of the http binding
+	// Address of the http binding; default "*", every address of the server.
+	Address string
+	Pool    string // of the root application
 	// Rewrite is put into the site's location, indented as it is; "" for a location without a rewrite section.
 	Rewrite string
 	// Applications are further applications, beside / and /owa.
@@ -108,7 +110,11 @@ func Config(o Options) []byte {
 	}
 	b.WriteString(afterPools)
 	for i, s := range o.Sites {
-		site := fmt.Sprintf(siteFormat, escape(s.Name), i+1, escape(s.Pool), s.Port, escape(o.Server))
+		address := s.Address
+		if address == "" {
+			address = "*"
+		}
+		site := fmt.Sprintf(siteFormat, escape(s.Name), i+1, escape(s.Pool), s.Port, escape(o.Server), escape(address))
 		for _, a := range s.Applications {
 			more := fmt.Sprintf(applicationFormat, escape(a.Path), escape(a.Pool), strings.ReplaceAll(escape(a.Path), "/", `\`))
 			site = strings.Replace(site, bindings, more+bindings, 1)

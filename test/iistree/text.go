@@ -81,7 +81,7 @@ const afterPools = `            <applicationPoolDefaults managedRuntimeVersion="
         <sites>
 `
 
-// siteFormat takes name, id, pool, port and host name.
+// siteFormat takes name, id, pool, port, host name and address.
 const siteFormat = `            <site name="%s" id="%d" serverAutoStart="true">
                 <application path="/" applicationPool="%[3]s">
                     <virtualDirectory path="/" physicalPath="%%SystemDrive%%\inetpub\wwwroot" />
@@ -90,8 +90,8 @@ const siteFormat = `            <site name="%s" id="%d" serverAutoStart="true">
                     <virtualDirectory path="/" physicalPath="%%SystemDrive%%\inetpub\wwwroot\owa" />
                 </application>
                 <bindings>
-                    <binding protocol="http" bindingInformation="*:%[4]d:" />
-                    <binding protocol="http" bindingInformation="*:%[4]d:%[5]s" />
+                    <binding protocol="http" bindingInformation="%[6]s:%[4]d:" />
+                    <binding protocol="http" bindingInformation="%[6]s:%[4]d:%[5]s" />
                 </bindings>
             </site>
 `

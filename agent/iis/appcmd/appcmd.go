@@ -36,7 +36,10 @@ type Driver struct {
 	run   func(ctx context.Context, path string, args []string) (output []byte, exitCode int, err error)
 }
 
-var _ control.PoolController = (*Driver)(nil)
+var (
+	_ control.PoolController = (*Driver)(nil)
+	_ control.Lister         = (*Driver)(nil)
+)
 
 // New makes a driver that runs the appcmd.exe at that path, which is inetsrv\appcmd.exe in the system folder.
 func New(path string) *Driver {
@@ -59,11 +62,37 @@ func (d *Driver) State(ctx context.Context, pool string) (control.PoolState, err
 		return control.PoolUnknown, fmt.Errorf("appcmd: list %q: output: %w", pool, err)
 	}
 	for _, p := range states {
-		if strings.EqualFold(p.name, pool) {
-			return p.state, nil
+		if strings.EqualFold(p.Name, pool) {
+			return p.State, nil
 		}
 	}
 	return control.PoolUnknown, fmt.Errorf("appcmd: list %q: %w", pool, control.ErrPoolNotFound)
+}
+
+// Pools implements control.Lister.
+func (d *Driver) Pools(ctx context.Context) ([]control.Pool, error) {
+	return list(ctx, d, "apppool", parsePools)
+}
+
+// Sites implements control.Lister.
+func (d *Driver) Sites(ctx context.Context) ([]control.Site, error) {
+	return list(ctx, d, "site", parseSites)
+}
+
+// list lists all objects of a kind.
+func list[T any](ctx context.Context, d *Driver, kind string, parse func([]byte) ([]T, error)) ([]T, error) {
+	output, err := d.read(ctx, "list", kind, "/xml")
+	if errors.Is(err, control.ErrPoolNotFound) {
+		return nil, nil // the exit code of a list without anything in it
+	}
+	if err != nil {
+		return nil, fmt.Errorf("appcmd: list %ss: %w", kind, err)
+	}
+	objects, err := parse(output)
+	if err != nil {
+		return nil, fmt.Errorf("appcmd: list %ss: output: %w", kind, err)
+	}
+	return objects, nil
 }
 
 // Start implements control.PoolController.

@@ -122,6 +122,7 @@ func TestOutputsThatAreNoSectionAreRefused(t *testing.T) {
 func FuzzOutput(f *testing.F) {
 	for _, seed := range []string{
 		"<appcmd>" + rulesOutput + "</appcmd>", listing("R&amp;D", "Stopping"), `<appcmd><ERROR message="x" /></appcmd>`,
+		`<appcmd><SITE SITE.NAME="a" SITE.ID="1" bindings="http/*:80:,x" state="Started" /></appcmd>`,
 		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<appcmd>\r\n</appcmd>\r\n", "<appcmd", "",
 	} {
 		f.Add([]byte(seed))
@@ -129,10 +130,19 @@ func FuzzOutput(f *testing.F) {
 	f.Fuzz(func(t *testing.T, output []byte) {
 		if pools, err := parsePools(output); err == nil {
 			for _, p := range pools {
-				switch p.state {
+				switch p.State {
 				case control.PoolStarted, control.PoolStopped, control.PoolStarting, control.PoolStopping, control.PoolUnknown:
 				default:
-					t.Errorf("pool %q is in state %q", p.name, p.state)
+					t.Errorf("pool %q is in state %q", p.Name, p.State)
+				}
+			}
+		}
+		if sites, err := parseSites(output); err == nil {
+			for _, s := range sites {
+				switch s.State {
+				case control.SiteStarted, control.SiteStopped, control.SiteStarting, control.SiteStopping, control.SiteUnknown:
+				default:
+					t.Errorf("site %q is in state %q", s.Name, s.State)
 				}
 			}
 		}

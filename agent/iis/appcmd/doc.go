@@ -3,7 +3,7 @@
 //
 // # Usage
 //
-// New makes a driver that runs the program at a path. It is a control.PoolController; ReadBack gives one section of the
+// New makes a driver that runs the program at a path. It is a control.PoolController and a control.Lister; ReadBack gives one section of the
 // effective configuration, with everything that a site inherits.
 //
 // # Considerations

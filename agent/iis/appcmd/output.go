@@ -12,7 +12,7 @@ import (
 	"mitigation.dev/ems/agent/iis/lossless"
 )
 
-// maxListed is far above the pools of a server that IIS can run, a few thousand.
+// maxListed is far above the pools and the sites of a server that IIS can run, a few thousand.
 const maxListed = 16384
 
 // Section is one section of the effective configuration of a place.
@@ -88,13 +88,52 @@ func ParseSection(output []byte) (Section, error) {
 	return s, nil
 }
 
-type listedPool struct {
-	name  string
-	state control.PoolState
+// parsePools reads the output of appcmd list apppool with /xml.
+func parsePools(output []byte) ([]control.Pool, error) {
+	listed, err := parseList(output, "APPPOOL")
+	if err != nil {
+		return nil, err
+	}
+	pools := make([]control.Pool, 0, len(listed))
+	for _, e := range listed {
+		p := control.Pool{Name: strings.Clone(e.Value("APPPOOL.NAME")), State: control.PoolState(e.Value("state"))}
+		switch p.State {
+		case control.PoolStarted, control.PoolStopped, control.PoolStarting, control.PoolStopping, control.PoolUnknown:
+		default:
+			p.State = control.PoolUnknown
+		}
+		pools = append(pools, p)
+	}
+	return pools, nil
 }
 
-// parsePools reads the output of appcmd list apppool with /xml.
-func parsePools(output []byte) ([]listedPool, error) {
+// parseSites reads the output of appcmd list site with /xml.
+func parseSites(output []byte) ([]control.Site, error) {
+	listed, err := parseList(output, "SITE")
+	if err != nil {
+		return nil, err
+	}
+	sites := make([]control.Site, 0, len(listed))
+	for _, e := range listed {
+		s := control.Site{Name: strings.Clone(e.Value("SITE.NAME")), ID: strings.Clone(e.Value("SITE.ID")), State: control.SiteState(e.Value("state"))}
+		switch s.State {
+		case control.SiteStarted, control.SiteStopped, control.SiteStarting, control.SiteStopping, control.SiteUnknown:
+		default:
+			s.State = control.SiteUnknown
+		}
+		// "http/*:80:,https/*:443:mail.contoso.example"
+		for text := range strings.SplitSeq(strings.Clone(e.Value("bindings")), ",") {
+			if protocol, information, ok := strings.Cut(text, "/"); ok {
+				s.Bindings = append(s.Bindings, control.Binding{Protocol: protocol, Information: information})
+			}
+		}
+		sites = append(sites, s)
+	}
+	return sites, nil
+}
+
+// parseList reads a list of objects of one kind.
+func parseList(output []byte, kind string) ([]*lossless.Element, error) {
 	doc, err := parse(output)
 	if err != nil {
 		return nil, err
@@ -102,20 +141,12 @@ func parsePools(output []byte) ([]listedPool, error) {
 	if len(doc.Root.Children) > maxListed {
 		return nil, fmt.Errorf("%d elements: more than the limit of %d", len(doc.Root.Children), maxListed)
 	}
-	var pools []listedPool
 	for _, e := range doc.Root.Children {
-		if e.Name != "APPPOOL" {
-			return nil, fmt.Errorf("element %q in a list of application pools", e.Name)
+		if e.Name != kind {
+			return nil, fmt.Errorf("element %q in a list of %s elements", e.Name, kind)
 		}
-		p := listedPool{name: e.Value("APPPOOL.NAME"), state: control.PoolState(e.Value("state"))}
-		switch p.state {
-		case control.PoolStarted, control.PoolStopped, control.PoolStarting, control.PoolStopping, control.PoolUnknown:
-		default:
-			p.state = control.PoolUnknown
-		}
-		pools = append(pools, p)
 	}
-	return pools, nil
+	return doc.Root.Children, nil
 }
 
 func parse(output []byte) (*lossless.Document, error) {

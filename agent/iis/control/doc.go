@@ -1,10 +1,11 @@
-// Package control says what the agent needs of a server beside its configuration files: to look at application pools and
-// Windows services, to start and to stop them.
+// Package control says what the agent needs of a server beside its configuration files: to look at sites, application pools
+// and Windows services, and to start and to stop the latter two.
 //
 // # Usage
 //
 // PoolController and ServiceController are implemented by packages appcmd and scm on Windows, and by package standin in
-// files, for machines without Windows. Package switchoff uses them. Their errors are told apart with errors.Is.
+// files, for machines without Windows. Package switchoff uses them. Lister lists what runs, for package health;
+// packages appcmd and standin implement it. Errors are told apart with errors.Is.
 //
 // # Considerations
 //

@@ -3,6 +3,7 @@
 // # Usage
 //
 //	pools, services := drivers.For(runtime.GOOS, root, appCmd)
+//	lister := drivers.ListerFor(runtime.GOOS, root, appCmd)
 package drivers
 
 import (
@@ -30,6 +31,14 @@ func For(goos, root, appCmd string) (control.PoolController, control.ServiceCont
 		return appcmd.New(path), standin.NewServices(root, nil)
 	}
 	return appcmd.New(path), scm.New()
+}
+
+// ListerFor gives what lists the sites and application pools of a system, by the same rules as For.
+func ListerFor(goos, root, appCmd string) control.Lister {
+	if path := appCmdPath(goos, root, appCmd); path != "" {
+		return appcmd.New(path)
+	}
+	return standin.NewPools(root, nil)
 }
 
 // appCmdPath is the path of appcmd.exe, empty for none.

@@ -34,5 +34,8 @@ func TestForChoosesByTheSystem(t *testing.T) {
 		if got := fmt.Sprintf("%T %T", pools, services); got != tc.wantPools+" "+tc.wantServices {
 			t.Errorf("%s: %s", name, got)
 		}
+		if got := fmt.Sprintf("%T", ListerFor(tc.goos, t.TempDir(), tc.said)); got != tc.wantPools {
+			t.Errorf("%s: lists by %s", name, got)
+		}
 	}
 }

@@ -4,7 +4,8 @@
 // # Usage
 //
 // NewPools and NewServices make controllers for a tree as package test/iistree writes it. Their states are kept in files
-// of that tree, which other processes may read and write too. Reboot does what a start of the server does.
+// of that tree, which other processes may read and write too. Pools also lists the sites, whose states SetSite sets. Reboot
+// does what a start of the server does.
 //
 // # Considerations
 //

@@ -18,7 +18,7 @@ import (
 	"mitigation.dev/ems/agent/journal/durable"
 )
 
-// Pools are the application pools of applicationHost.config. One without an entry in the file of states is as it would be
+// Pools are the application pools and, for those who list them, the sites of applicationHost.config. One without an entry in the file of states is as it would be
 // after a start of the server, that is, stopped if its autoStart is "false".
 type Pools struct {
 	root string
@@ -26,13 +26,22 @@ type Pools struct {
 	mu   sync.Mutex
 
 	// What configurations said that were read before, by the hashes of their bytes: who waits for a state asks many times.
-	known map[[sha256.Size]byte][]apphost.Pool
+	known map[[sha256.Size]byte]configured
+}
+
+// configured is what a configuration says of pools and sites.
+type configured struct {
+	pools []apphost.Pool
+	sites []apphost.Site
 }
 
 // maxKnown is how many configurations are remembered: one with and one without a mitigation, and some that come between.
 const maxKnown = 8
 
-var _ control.PoolController = (*Pools)(nil)
+var (
+	_ control.PoolController = (*Pools)(nil)
+	_ control.Lister         = (*Pools)(nil)
+)
 
 // maxStates is far above a thousand pools or services with names of 64 characters (90 KB).
 const maxStates = 1 << 20
@@ -42,7 +51,7 @@ func NewPools(root string, fs durable.FS) *Pools {
 	if fs == nil {
 		fs = durable.OS{}
 	}
-	return &Pools{root: root, fs: fs, known: map[[sha256.Size]byte][]apphost.Pool{}}
+	return &Pools{root: root, fs: fs, known: map[[sha256.Size]byte]configured{}}
 }
 
 // StatePath is the file that holds the states: a JSON object from pool names to states.
@@ -120,49 +129,52 @@ func (p *Pools) read(pool string) (map[string]control.PoolState, string, control
 	if err := readJSON(p.fs, path, &states); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fail(err)
 	}
-	pools, err := p.configured()
+	config, err := p.configured()
 	if err != nil {
 		return fail(err)
 	}
-	for _, known := range pools {
-		if !strings.EqualFold(known.Name, pool) {
-			continue
+	for _, known := range config.pools {
+		if strings.EqualFold(known.Name, pool) {
+			return states, known.Name, stateOf(known, states), nil
 		}
-		state, ok := states[known.Name]
-		switch {
-		case ok:
-		case strings.EqualFold(known.AutoStart, "false"):
-			state = control.PoolStopped
-		default:
-			state = control.PoolStarted
-		}
-		return states, known.Name, state, nil
 	}
 	return fail(fmt.Errorf("%q: %w", pool, control.ErrPoolNotFound))
 }
 
-// configured gives the pools of applicationHost.config.
-func (p *Pools) configured() ([]apphost.Pool, error) {
+// stateOf gives the state of a pool: the one that was noted, or the one after a start of the server.
+func stateOf(pool apphost.Pool, states map[string]control.PoolState) control.PoolState {
+	state, ok := states[pool.Name]
+	switch {
+	case ok:
+		return state
+	case strings.EqualFold(pool.AutoStart, "false"):
+		return control.PoolStopped
+	}
+	return control.PoolStarted
+}
+
+// configured gives the pools and sites of applicationHost.config.
+func (p *Pools) configured() (configured, error) {
 	path, err := winpath.Find(p.root, winpath.Config...)
 	if err != nil {
-		return nil, err
+		return configured{}, err
 	}
 	data, err := p.fs.Read(path, lossless.MaxBytes)
 	if err != nil {
-		return nil, err
+		return configured{}, err
 	}
 	hash := sha256.Sum256(data)
-	if pools, ok := p.known[hash]; ok {
-		return pools, nil
+	if known, ok := p.known[hash]; ok {
+		return known, nil
 	}
 	config, err := apphost.Parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return configured{}, fmt.Errorf("%s: %w", path, err)
 	}
 	if len(p.known) >= maxKnown {
 		clear(p.known)
 	}
-	p.known[hash] = config.Pools()
+	p.known[hash] = configured{config.Pools(), config.Sites()}
 	return p.known[hash], nil
 }
 

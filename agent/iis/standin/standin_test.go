@@ -140,3 +140,44 @@ func TestServicesStartAndStop(t *testing.T) {
 	want(t, s, "Search", control.StartManual, control.ServiceStopped)
 	want(t, s, "Spam", control.StartDelayed, control.ServiceStopped)
 }
+
+func TestSitesAndPoolsAreListed(t *testing.T) {
+	root := tree(t)
+	p := NewPools(root, nil)
+	ctx := t.Context()
+	if err := errors.Join(p.Stop(ctx, owaPool), p.SetSite("EXCHANGE Back End", control.SiteStopped)); err != nil {
+		t.Fatal(err)
+	}
+	pools, err := NewPools(root, nil).Pools(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pool := range pools {
+		if want := map[bool]control.PoolState{true: control.PoolStopped, false: control.PoolStarted}[pool.Name == owaPool]; pool.State != want {
+			t.Errorf("pool %s is %s, want %s", pool.Name, pool.State, want)
+		}
+	}
+	if len(pools) != len(iistree.DefaultPools()) {
+		t.Errorf("%d pools", len(pools))
+	}
+	sites, err := NewPools(root, nil).Sites(ctx)
+	if err != nil || len(sites) != 2 {
+		t.Fatalf("sites %+v, error %v", sites, err)
+	}
+	if s := sites[0]; s.Name != "Default Web Site" || s.ID != "1" || s.State != control.SiteStarted || s.Bindings[0] != (control.Binding{Protocol: "http", Information: "*:80:"}) {
+		t.Errorf("site %+v", s)
+	}
+	if s := sites[1]; s.State != control.SiteStopped {
+		t.Errorf("site %+v", s)
+	}
+	path, err := p.SitesPath()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Sites(ctx); err == nil {
+		t.Error("a damaged file of states was accepted")
+	}
+}

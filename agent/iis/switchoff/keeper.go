@@ -86,6 +86,13 @@ func New(o Options) *Keeper {
 	return &Keeper{pools: o.Pools, services: o.Services, clock: o.Clock, log: o.Log, fights: map[Key]*fight{}, settings: map[Key]*fight{}}
 }
 
+// Forget ends all fights: what was found on again is switched off at the next call, however often that has happened.
+func (k *Keeper) Forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.fights, k.settings = map[Key]*fight{}, map[Key]*fight{}
+}
+
 // Off makes sure that a target is off, having recorded how it was before. changed says that it was on. The error is that of
 // the context, or a *refusal.Error; one with the reason StateContested may come although the target is off.
 func (k *Keeper) Off(ctx context.Context, r Records, t Target) (changed bool, err error) {

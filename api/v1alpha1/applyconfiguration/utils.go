@@ -22,6 +22,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.AffectedBranchApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("AffectedProduct"):
 		return &apiv1alpha1.AffectedProductApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Approval"):
+		return &apiv1alpha1.ApprovalApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CertificateSubject"):
 		return &apiv1alpha1.CertificateSubjectApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ConfigMapKeyReference"):
@@ -70,12 +72,24 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.MitigationStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ObservedFeed"):
 		return &apiv1alpha1.ObservedFeedApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PlanFallback"):
+		return &apiv1alpha1.PlanFallbackApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PlanGate"):
+		return &apiv1alpha1.PlanGateApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PlanHealthChecks"):
+		return &apiv1alpha1.PlanHealthChecksApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PlannedMitigation"):
 		return &apiv1alpha1.PlannedMitigationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PlanRevocation"):
 		return &apiv1alpha1.PlanRevocationApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PlanRollout"):
+		return &apiv1alpha1.PlanRolloutApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PlanSource"):
 		return &apiv1alpha1.PlanSourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PlanTransition"):
+		return &apiv1alpha1.PlanTransitionApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PoolHistoryEntry"):
+		return &apiv1alpha1.PoolHistoryEntryApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PoolMitigationConfig"):
 		return &apiv1alpha1.PoolMitigationConfigApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PoolMitigationConfigSpec"):
@@ -84,6 +98,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PoolMitigationConfigStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PoolMitigationStatus"):
 		return &apiv1alpha1.PoolMitigationStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PoolRolloutStatus"):
+		return &apiv1alpha1.PoolRolloutStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PoolServer"):
 		return &apiv1alpha1.PoolServerApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PoolServerSpec"):
@@ -104,6 +120,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.RevocationStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Ring"):
 		return &apiv1alpha1.RingApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RolloutOrder"):
+		return &apiv1alpha1.RolloutOrderApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RolloutSpec"):
 		return &apiv1alpha1.RolloutSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RolloutStage"):
@@ -116,6 +134,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ServerCountsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServerFacts"):
 		return &apiv1alpha1.ServerFactsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ServerGate"):
+		return &apiv1alpha1.ServerGateApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServerMitigation"):
 		return &apiv1alpha1.ServerMitigationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServerSummary"):

@@ -34,6 +34,7 @@ type server struct {
 	// Slow is for how many looks a pool is on its way to a state.
 	Slow  int     `json:"slow,omitempty"`
 	Pools []*pool `json:"pools"`
+	Sites []site  `json:"sites,omitempty"`
 	// Sections are outputs of list config, by section and place with a blank between them.
 	Sections map[string]string `json:"sections,omitempty"`
 	// Calls are all arguments so far.
@@ -46,6 +47,13 @@ type pool struct {
 	// Next is the state that it is on its way to, after so many Looks.
 	Next  string `json:"next,omitempty"`
 	Looks int    `json:"looks,omitempty"`
+}
+
+type site struct {
+	Name     string `json:"name"`
+	ID       int    `json:"id"`
+	Bindings string `json:"bindings"`
+	State    string `json:"state"`
 }
 
 // failure is an exit code with its messages.
@@ -133,6 +141,8 @@ func (s *server) answer(args []string) (string, *failure) {
 		return "", &callFailed
 	case (len(args) == 4 || len(args) == 5) && args[0] == "list" && args[1] == "config":
 		return s.config(args[2:])
+	case len(args) == 3 && args[0] == "list" && args[2] == "/xml":
+		return s.all(args[1])
 	case len(args) != 4 || args[1] != "apppool" || args[3] != "/xml" || strings.HasPrefix(args[2], "/"):
 		return "", &badUsage
 	}
@@ -163,6 +173,32 @@ func (s *server) config(args []string) (string, *failure) {
 		return "", &unknownObject
 	}
 	return output, nil
+}
+
+// all lists the objects of a kind; without any it is as if one had been named that is not there.
+func (s *server) all(kind string) (string, *failure) {
+	var output strings.Builder
+	switch kind {
+	case "apppool":
+		for _, p := range s.Pools {
+			line, _ := s.list(p)
+			output.WriteString(line)
+		}
+	case "site":
+		for _, site := range s.Sites {
+			state := site.State
+			if s.Down {
+				state = "Unknown"
+			}
+			fmt.Fprintf(&output, "    <SITE SITE.NAME=\"%s\" SITE.ID=\"%d\" bindings=\"%s\" state=\"%s\" />\r\n", escape(site.Name), site.ID, escape(site.Bindings), state)
+		}
+	default:
+		return "", &badUsage
+	}
+	if output.Len() == 0 {
+		return "", &unknownObject
+	}
+	return output.String(), nil
 }
 
 func (s *server) list(p *pool) (string, *failure) {

@@ -87,6 +87,30 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: role
       type:
         scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.Approval
+  map:
+    fields:
+    - name: expiryTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: id
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.MitigationID
+    - name: owner
+      type:
+        scalar: string
+    - name: reason
+      type:
+        scalar: string
+    - name: revision
+      type:
+        scalar: numeric
+    - name: stages
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
 - name: dev.mitigation.ems.api.v1alpha1.ApprovalPoint
   scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.CertificateSubject
@@ -154,6 +178,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: id
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.MitigationID
+- name: dev.mitigation.ems.api.v1alpha1.GateVerdict
+  scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.HTTPCheck
   map:
     fields:
@@ -329,6 +355,14 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: dev.mitigation.ems.api.v1alpha1.MitigationConfigurationSpec
   map:
     fields:
+    - name: approved
+      type:
+        list:
+          elementType:
+            namedType: dev.mitigation.ems.api.v1alpha1.Approval
+          elementRelationship: associative
+          keys:
+          - id
     - name: blocked
       type:
         list:
@@ -363,6 +397,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: suspend
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.SuspendMode
+    - name: suspendedMitigations
+      type:
+        list:
+          elementType:
+            namedType: dev.mitigation.ems.api.v1alpha1.Exception
+          elementRelationship: associative
+          keys:
+          - id
     - name: telemetry
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.Switch
@@ -516,6 +558,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: dev.mitigation.ems.api.v1alpha1.FixedBuild
           elementRelationship: atomic
+    - name: healthChecks
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.PlanHealthChecks
     - name: mitigations
       type:
         list:
@@ -536,6 +581,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: placement
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.Placement
+    - name: repairRequest
+      type:
+        scalar: string
     - name: revocation
       type:
         list:
@@ -577,6 +625,9 @@ var schemaYAML = typed.YAMLObject(`types:
             namedType: dev.mitigation.ems.api.v1alpha1.AffectedProduct
           elementRelationship: atomic
     - name: bundleName
+      type:
+        scalar: string
+    - name: contentDigest
       type:
         scalar: string
     - name: cves
@@ -674,6 +725,53 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: numeric
 - name: dev.mitigation.ems.api.v1alpha1.Placement
   scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.PlanFallback
+  map:
+    fields:
+    - name: bundleName
+      type:
+        scalar: string
+    - name: documentDigest
+      type:
+        scalar: string
+    - name: revision
+      type:
+        scalar: numeric
+    - name: rollout
+      type:
+        scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.PlanGate
+  map:
+    fields:
+    - name: bakeSeconds
+      type:
+        scalar: numeric
+    - name: minRequests
+      type:
+        scalar: numeric
+- name: dev.mitigation.ems.api.v1alpha1.PlanHealthChecks
+  map:
+    fields:
+    - name: http
+      type:
+        list:
+          elementType:
+            namedType: dev.mitigation.ems.api.v1alpha1.HTTPCheck
+          elementRelationship: associative
+          keys:
+          - name
+    - name: services
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: tcpPorts
+      type:
+        list:
+          elementType:
+            scalar: numeric
+          elementRelationship: associative
 - name: dev.mitigation.ems.api.v1alpha1.PlanRevocation
   map:
     fields:
@@ -686,6 +784,57 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: feedName
       type:
         scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.PlanRollout
+  map:
+    fields:
+    - name: attempt
+      type:
+        scalar: numeric
+    - name: completionTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: fallback
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.PlanFallback
+    - name: forgivenFailures
+      type:
+        scalar: numeric
+    - name: gate
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.PlanGate
+    - name: id
+      type:
+        scalar: string
+    - name: message
+      type:
+        scalar: string
+    - name: profile
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.RolloutProfile
+    - name: reason
+      type:
+        scalar: string
+    - name: stage
+      type:
+        scalar: string
+    - name: stageNumber
+      type:
+        scalar: numeric
+    - name: stageTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: stages
+      type:
+        scalar: numeric
+    - name: startTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: state
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.RolloutState
+    - name: unreleased
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.UnreleasedAction
 - name: dev.mitigation.ems.api.v1alpha1.PlanSource
   map:
     fields:
@@ -698,6 +847,21 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: name
       type:
         scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.PlanTransition
+  map:
+    fields:
+    - name: action
+      type:
+        scalar: string
+    - name: by
+      type:
+        scalar: string
+    - name: message
+      type:
+        scalar: string
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: dev.mitigation.ems.api.v1alpha1.PlannedMitigation
   map:
     fields:
@@ -734,6 +898,39 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: revision
       type:
         scalar: numeric
+    - name: rollout
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.PlanRollout
+    - name: transition
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.PlanTransition
+    - name: untilTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: dev.mitigation.ems.api.v1alpha1.PoolHistoryEntry
+  map:
+    fields:
+    - name: action
+      type:
+        scalar: string
+    - name: attempt
+      type:
+        scalar: numeric
+    - name: by
+      type:
+        scalar: string
+    - name: id
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.MitigationID
+    - name: message
+      type:
+        scalar: string
+    - name: revision
+      type:
+        scalar: numeric
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: dev.mitigation.ems.api.v1alpha1.PoolMitigationConfig
   map:
     fields:
@@ -759,7 +956,7 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         list:
           elementType:
-            namedType: dev.mitigation.ems.api.v1alpha1.Exception
+            namedType: dev.mitigation.ems.api.v1alpha1.Approval
           elementRelationship: associative
           keys:
           - id
@@ -806,6 +1003,12 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: history
+      type:
+        list:
+          elementType:
+            namedType: dev.mitigation.ems.api.v1alpha1.PoolHistoryEntry
+          elementRelationship: atomic
     - name: mitigations
       type:
         list:
@@ -850,9 +1053,54 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: revision
       type:
         scalar: numeric
+    - name: rollout
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.PoolRolloutStatus
     - name: servers
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.ServerCounts
+- name: dev.mitigation.ems.api.v1alpha1.PoolRolloutStatus
+  map:
+    fields:
+    - name: attempt
+      type:
+        scalar: numeric
+    - name: failed
+      type:
+        scalar: numeric
+    - name: message
+      type:
+        scalar: string
+    - name: passed
+      type:
+        scalar: numeric
+    - name: profile
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.RolloutProfile
+    - name: reason
+      type:
+        scalar: string
+    - name: released
+      type:
+        scalar: numeric
+    - name: stage
+      type:
+        scalar: string
+    - name: stageNumber
+      type:
+        scalar: numeric
+    - name: stageTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: stages
+      type:
+        scalar: numeric
+    - name: startTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: state
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.RolloutState
 - name: dev.mitigation.ems.api.v1alpha1.PoolServer
   map:
     fields:
@@ -935,6 +1183,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: mode
+      type:
+        scalar: string
+    - name: rollout
       type:
         scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.Product
@@ -1036,6 +1287,32 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: poolSelector
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
+- name: dev.mitigation.ems.api.v1alpha1.RolloutOrder
+  map:
+    fields:
+    - name: action
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.RolloutOrderAction
+    - name: attempt
+      type:
+        scalar: numeric
+    - name: id
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.MitigationID
+    - name: owner
+      type:
+        scalar: string
+    - name: reason
+      type:
+        scalar: string
+    - name: revision
+      type:
+        scalar: numeric
+    - name: stage
+      type:
+        scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.RolloutOrderAction
+  scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.RolloutProfile
   scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.RolloutProgress
@@ -1049,6 +1326,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: onFailure
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.FailureAction
+    - name: orders
+      type:
+        list:
+          elementType:
+            namedType: dev.mitigation.ems.api.v1alpha1.RolloutOrder
+          elementRelationship: associative
+          keys:
+          - id
     - name: pausedUntilTime
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
@@ -1084,6 +1369,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: bakeSeconds
       type:
         scalar: numeric
+    - name: minRequests
+      type:
+        scalar: numeric
     - name: name
       type:
         scalar: string
@@ -1093,9 +1381,14 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+    - name: serverSelector
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
     - name: servers
       type:
         namedType: io.k8s.apimachinery.pkg.util.intstr.IntOrString
+- name: dev.mitigation.ems.api.v1alpha1.RolloutState
+  scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.RolloutWindow
   map:
     fields:
@@ -1179,6 +1472,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: role
       type:
         scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.ServerGate
+  map:
+    fields:
+    - name: message
+      type:
+        scalar: string
+    - name: rollout
+      type:
+        scalar: string
+    - name: verdict
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.GateVerdict
 - name: dev.mitigation.ems.api.v1alpha1.ServerMitigation
   map:
     fields:
@@ -1191,6 +1496,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: effective
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.Effectiveness
+    - name: gate
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.ServerGate
     - name: id
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.MitigationID
@@ -1284,6 +1592,8 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.UndatedDocuments
 - name: dev.mitigation.ems.api.v1alpha1.UndatedDocuments
+  scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.UnreleasedAction
   scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.WindowPolicy
   scalar: string

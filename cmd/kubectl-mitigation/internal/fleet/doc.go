@@ -1,5 +1,5 @@
-// Package fleet reads out of a cluster what a mitigation is on one server: what the plan of its pool says, the signed document that
-// the plan names, verified under the trust policy of its feed, and what the server reports.
+// Package fleet connects to a cluster, and reads out of it what a mitigation is on one server: what the plan of its pool says, the
+// signed document that the plan names, verified under the trust policy of its feed, and what the server reports.
 //
 // # Usage
 //
@@ -9,7 +9,7 @@
 //
 // # Considerations
 //
-// Everything is read with five requests for single objects; listing and watching need no rights. The flags are those of kubectl
+// Look reads everything with five requests for single objects; listing and watching need no rights. The flags are those of kubectl
 // that choose a cluster and a user. k8s.io/cli-runtime has them ready, and brings kustomize along: the program would have 68 MB
 // instead of some 20. The client of controller-runtime would add 20 MB for kinds that are not asked for here.
 //

@@ -5,17 +5,18 @@ package v1alpha1
 // HealthChecksApplyConfiguration represents a declarative configuration of the HealthChecks type for use
 // with apply.
 //
-// HealthChecks say how a server proves that a mitigation does no harm. In this version only mustPass has an effect.
+// HealthChecks say how a server proves that a mitigation does no harm. They are made before the mitigation is put in place and
+// after, until its stage has baked; a server on which one came out well before and does not afterwards takes the mitigation back
+// by itself. Sites, application pools and the mitigation's own samples are looked at without being named here.
 type HealthChecksApplyConfiguration struct {
 	// mustPass are requests that no mitigation may block. A server that finds, before it applies a mitigation, that its rules
 	// would newly block one of them does not apply it (SamplesFailed).
 	MustPass []SampleRequestApplyConfiguration `json:"mustPass,omitempty"`
-	// http are requests that the local server has to answer well. Accepted without effect in this version.
+	// http are requests that the local server has to answer well.
 	HTTP []HTTPCheckApplyConfiguration `json:"http,omitempty"`
 	// tcpPorts are ports of the local server that have to accept connections.
-	// Accepted without effect in this version.
 	TCPPorts []int32 `json:"tcpPorts,omitempty"`
-	// services are Windows services that have to run. Accepted without effect in this version.
+	// services are Windows services that have to run.
 	Services []string `json:"services,omitempty"`
 }
 

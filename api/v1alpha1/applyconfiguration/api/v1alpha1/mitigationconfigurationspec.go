@@ -25,10 +25,16 @@ type MitigationConfigurationSpecApplyConfiguration struct {
 	Blocked []ExceptionApplyConfiguration `json:"blocked,omitempty"`
 	// fixedBuilds lists builds that make a mitigation unnecessary, for when the publisher's data lags.
 	FixedBuilds []FixedBuildApplyConfiguration `json:"fixedBuilds,omitempty"`
-	// rings order the pools for rollouts; global only. Accepted without effect in this version: every
-	// mitigation goes to all pools at once.
+	// suspendedMitigations is the kill switch for single mitigations: they are removed from every pool in scope, in Audit mode
+	// and while mitigations are disabled too.
+	SuspendedMitigations []ExceptionApplyConfiguration `json:"suspendedMitigations,omitempty"`
+	// approved lists mitigations that a person has agreed to, for rings, and for rollouts in every pool in scope.
+	Approved []ApprovalApplyConfiguration `json:"approved,omitempty"`
+	// rings order the pools for rollouts; global only. A pool belongs to the first ring that chooses it; those that none
+	// chooses come last. A ring begins when every pool of the rings before it has completed the rollout.
 	Rings []RingApplyConfiguration `json:"rings,omitempty"`
-	// rollout holds defaults for pools that do not say; global only. Accepted without effect in this version.
+	// rollout holds what counts for pools that do not say; global only. progress, pausedUntilTime and windows bind every
+	// pool, beside its own; orders count where the pool has none for the same mitigation.
 	Rollout *RolloutSpecApplyConfiguration `json:"rollout,omitempty"`
 	// telemetry switches diagnostic data on. Defaults to Disabled; global only. Accepted without effect in this
 	// version: nothing is ever sent.
@@ -87,6 +93,32 @@ func (b *MitigationConfigurationSpecApplyConfiguration) WithFixedBuilds(values .
 			panic("nil value passed to WithFixedBuilds")
 		}
 		b.FixedBuilds = append(b.FixedBuilds, *values[i])
+	}
+	return b
+}
+
+// WithSuspendedMitigations adds the given value to the SuspendedMitigations field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the SuspendedMitigations field.
+func (b *MitigationConfigurationSpecApplyConfiguration) WithSuspendedMitigations(values ...*ExceptionApplyConfiguration) *MitigationConfigurationSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithSuspendedMitigations")
+		}
+		b.SuspendedMitigations = append(b.SuspendedMitigations, *values[i])
+	}
+	return b
+}
+
+// WithApproved adds the given value to the Approved field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Approved field.
+func (b *MitigationConfigurationSpecApplyConfiguration) WithApproved(values ...*ApprovalApplyConfiguration) *MitigationConfigurationSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithApproved")
+		}
+		b.Approved = append(b.Approved, *values[i])
 	}
 	return b
 }

@@ -23,6 +23,10 @@ type MitigationPlanSpecApplyConfiguration struct {
 	Revocation []PlanRevocationApplyConfiguration `json:"revocation,omitempty"`
 	// mustPass are requests that no mitigation may block on the pool's servers. One that newly does is not applied.
 	MustPass []SampleRequestApplyConfiguration `json:"mustPass,omitempty"`
+	// healthChecks are what servers look at before and after they put a mitigation in place.
+	HealthChecks *PlanHealthChecksApplyConfiguration `json:"healthChecks,omitempty"`
+	// repairRequest is any text; another one makes agents look at everything anew and try again what they had given up.
+	RepairRequest *string `json:"repairRequest,omitempty"`
 	// fixedBuilds are builds that make a mitigation unnecessary, of every configuration in scope.
 	FixedBuilds []FixedBuildApplyConfiguration `json:"fixedBuilds,omitempty"`
 	// sources are the policy objects that the plan was rendered from.
@@ -87,6 +91,22 @@ func (b *MitigationPlanSpecApplyConfiguration) WithMustPass(values ...*SampleReq
 		}
 		b.MustPass = append(b.MustPass, *values[i])
 	}
+	return b
+}
+
+// WithHealthChecks sets the HealthChecks field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the HealthChecks field is set to the value of the last call.
+func (b *MitigationPlanSpecApplyConfiguration) WithHealthChecks(value *PlanHealthChecksApplyConfiguration) *MitigationPlanSpecApplyConfiguration {
+	b.HealthChecks = value
+	return b
+}
+
+// WithRepairRequest sets the RepairRequest field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RepairRequest field is set to the value of the last call.
+func (b *MitigationPlanSpecApplyConfiguration) WithRepairRequest(value string) *MitigationPlanSpecApplyConfiguration {
+	b.RepairRequest = &value
 	return b
 }
 

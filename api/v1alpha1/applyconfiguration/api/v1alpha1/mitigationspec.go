@@ -25,6 +25,9 @@ type MitigationSpecApplyConfiguration struct {
 	BundleName *string `json:"bundleName,omitempty"`
 	// documentDigest is the digest of that bundle's document.
 	DocumentDigest *string `json:"documentDigest,omitempty"`
+	// contentDigest is the SHA-256, in hex, over what the mitigation does and to whom: its actions and its applicability. Another
+	// one begins another rollout, even where a publisher forgot to raise the revision.
+	ContentDigest *string `json:"contentDigest,omitempty"`
 	// sequence of that document. Absent for documents of version 1.0.4.
 	Sequence *int64 `json:"sequence,omitempty"`
 	// description in the publisher's words.
@@ -42,7 +45,6 @@ type MitigationSpecApplyConfiguration struct {
 	// sideEffects say what users and administrators will notice.
 	SideEffects []string `json:"sideEffects,omitempty"`
 	// samples are requests that must be blocked or must pass while the mitigation is in place.
-	// Shown, and evaluated by nothing in this version.
 	Samples []MitigationSampleApplyConfiguration `json:"samples,omitempty"`
 }
 
@@ -105,6 +107,14 @@ func (b *MitigationSpecApplyConfiguration) WithBundleName(value string) *Mitigat
 // If called multiple times, the DocumentDigest field is set to the value of the last call.
 func (b *MitigationSpecApplyConfiguration) WithDocumentDigest(value string) *MitigationSpecApplyConfiguration {
 	b.DocumentDigest = &value
+	return b
+}
+
+// WithContentDigest sets the ContentDigest field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ContentDigest field is set to the value of the last call.
+func (b *MitigationSpecApplyConfiguration) WithContentDigest(value string) *MitigationSpecApplyConfiguration {
+	b.ContentDigest = &value
 	return b
 }
 

@@ -3,6 +3,7 @@
 package v1alpha1
 
 import (
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	apiv1alpha1 "mitigation.dev/ems/api/v1alpha1"
 )
 
@@ -29,8 +30,14 @@ type PlannedMitigationApplyConfiguration struct {
 	DocumentDigest *string `json:"documentDigest,omitempty"`
 	// blockedActions are actions of the mitigation that policy blocks while the others are applied.
 	BlockedActions []apiv1alpha1.MitigationID `json:"blockedActions,omitempty"`
+	// untilTime is when the reason stops counting, as the expiry of a block does. From then on servers no longer act on it.
+	UntilTime *v1.Time `json:"untilTime,omitempty"`
 	// release says which servers the mitigation is released to.
 	Release *ReleaseApplyConfiguration `json:"release,omitempty"`
+	// rollout is how far the mitigation has come. Absent while there is nothing to roll out, and in plans of older managers.
+	Rollout *PlanRolloutApplyConfiguration `json:"rollout,omitempty"`
+	// transition is what last happened to the mitigation in the pool. The pool's history is made of it.
+	Transition *PlanTransitionApplyConfiguration `json:"transition,omitempty"`
 }
 
 // PlannedMitigationApplyConfiguration constructs a declarative configuration of the PlannedMitigation type for use with
@@ -113,10 +120,34 @@ func (b *PlannedMitigationApplyConfiguration) WithBlockedActions(values ...apiv1
 	return b
 }
 
+// WithUntilTime sets the UntilTime field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UntilTime field is set to the value of the last call.
+func (b *PlannedMitigationApplyConfiguration) WithUntilTime(value v1.Time) *PlannedMitigationApplyConfiguration {
+	b.UntilTime = &value
+	return b
+}
+
 // WithRelease sets the Release field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Release field is set to the value of the last call.
 func (b *PlannedMitigationApplyConfiguration) WithRelease(value *ReleaseApplyConfiguration) *PlannedMitigationApplyConfiguration {
 	b.Release = value
+	return b
+}
+
+// WithRollout sets the Rollout field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Rollout field is set to the value of the last call.
+func (b *PlannedMitigationApplyConfiguration) WithRollout(value *PlanRolloutApplyConfiguration) *PlannedMitigationApplyConfiguration {
+	b.Rollout = value
+	return b
+}
+
+// WithTransition sets the Transition field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Transition field is set to the value of the last call.
+func (b *PlannedMitigationApplyConfiguration) WithTransition(value *PlanTransitionApplyConfiguration) *PlannedMitigationApplyConfiguration {
+	b.Transition = value
 	return b
 }

@@ -26,8 +26,7 @@ type PoolMitigationConfigSpecApplyConfiguration struct {
 	// blocked lists mitigations that are not applied in the pool, and removed where they are.
 	Blocked []ExceptionApplyConfiguration `json:"blocked,omitempty"`
 	// approved lists mitigations that a person has agreed to, for rollouts that ask for it.
-	// Accepted without effect in this version: no rollout asks for it yet.
-	Approved []ExceptionApplyConfiguration `json:"approved,omitempty"`
+	Approved []ApprovalApplyConfiguration `json:"approved,omitempty"`
 	// placement says which file the rules of a site or path go to: ApplicationHost for a <location> element of
 	// applicationHost.config, WebConfig for the site's own web.config. Rules for the whole server and allowed server
 	// variables are in applicationHost.config in any case. A change moves what is in place. Defaults to ApplicationHost.
@@ -100,7 +99,7 @@ func (b *PoolMitigationConfigSpecApplyConfiguration) WithBlocked(values ...*Exce
 // WithApproved adds the given value to the Approved field in the declarative configuration
 // and returns the receiver, so that objects can be build by chaining "With" function invocations.
 // If called multiple times, values provided by each call will be appended to the Approved field.
-func (b *PoolMitigationConfigSpecApplyConfiguration) WithApproved(values ...*ExceptionApplyConfiguration) *PoolMitigationConfigSpecApplyConfiguration {
+func (b *PoolMitigationConfigSpecApplyConfiguration) WithApproved(values ...*ApprovalApplyConfiguration) *PoolMitigationConfigSpecApplyConfiguration {
 	for i := range values {
 		if values[i] == nil {
 			panic("nil value passed to WithApproved")

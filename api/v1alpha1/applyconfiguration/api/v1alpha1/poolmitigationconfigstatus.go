@@ -19,6 +19,8 @@ type PoolMitigationConfigStatusApplyConfiguration struct {
 	Servers *int32 `json:"servers,omitempty"`
 	// summary puts the pool in a few words.
 	Summary *PoolSummaryApplyConfiguration `json:"summary,omitempty"`
+	// history is what happened last to mitigations in the pool, the newest last; at most 100 entries.
+	History []PoolHistoryEntryApplyConfiguration `json:"history,omitempty"`
 	// mitigations tells where each mitigation of the plan stands.
 	Mitigations []PoolMitigationStatusApplyConfiguration `json:"mitigations,omitempty"`
 }
@@ -63,6 +65,19 @@ func (b *PoolMitigationConfigStatusApplyConfiguration) WithServers(value int32) 
 // If called multiple times, the Summary field is set to the value of the last call.
 func (b *PoolMitigationConfigStatusApplyConfiguration) WithSummary(value *PoolSummaryApplyConfiguration) *PoolMitigationConfigStatusApplyConfiguration {
 	b.Summary = value
+	return b
+}
+
+// WithHistory adds the given value to the History field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the History field.
+func (b *PoolMitigationConfigStatusApplyConfiguration) WithHistory(values ...*PoolHistoryEntryApplyConfiguration) *PoolMitigationConfigStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithHistory")
+		}
+		b.History = append(b.History, *values[i])
+	}
 	return b
 }
 

@@ -23,6 +23,8 @@ type PoolMitigationStatusApplyConfiguration struct {
 	Servers *ServerCountsApplyConfiguration `json:"servers,omitempty"`
 	// failing names servers that could not do what the plan wants, at most 20 of them, in order.
 	Failing []string `json:"failing,omitempty"`
+	// rollout tells how far the mitigation has come. Absent while nothing is rolled out.
+	Rollout *PoolRolloutStatusApplyConfiguration `json:"rollout,omitempty"`
 	// ineffective names servers that have the mitigation in place, but whose IIS does not run all of it, at most 20 of them,
 	// in order.
 	Ineffective []string `json:"ineffective,omitempty"`
@@ -81,6 +83,14 @@ func (b *PoolMitigationStatusApplyConfiguration) WithFailing(values ...string) *
 	for i := range values {
 		b.Failing = append(b.Failing, values[i])
 	}
+	return b
+}
+
+// WithRollout sets the Rollout field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Rollout field is set to the value of the last call.
+func (b *PoolMitigationStatusApplyConfiguration) WithRollout(value *PoolRolloutStatusApplyConfiguration) *PoolMitigationStatusApplyConfiguration {
+	b.Rollout = value
 	return b
 }
 

@@ -13,6 +13,8 @@ type PoolSummaryApplyConfiguration struct {
 	InSync *string `json:"inSync,omitempty"`
 	// applied lists the mitigations that are in place on at least one server.
 	Applied *string `json:"applied,omitempty"`
+	// rollout says how far the rollout is that needs attention most: "M1 canary 1/3", "M1 Halted".
+	Rollout *string `json:"rollout,omitempty"`
 	// blocked lists the mitigations that policy blocks in the pool.
 	Blocked *string `json:"blocked,omitempty"`
 	// failed lists the mitigations that failed on at least one server.
@@ -46,6 +48,14 @@ func (b *PoolSummaryApplyConfiguration) WithInSync(value string) *PoolSummaryApp
 // If called multiple times, the Applied field is set to the value of the last call.
 func (b *PoolSummaryApplyConfiguration) WithApplied(value string) *PoolSummaryApplyConfiguration {
 	b.Applied = &value
+	return b
+}
+
+// WithRollout sets the Rollout field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Rollout field is set to the value of the last call.
+func (b *PoolSummaryApplyConfiguration) WithRollout(value string) *PoolSummaryApplyConfiguration {
+	b.Rollout = &value
 	return b
 }
 

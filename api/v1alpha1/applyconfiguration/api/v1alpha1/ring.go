@@ -16,9 +16,9 @@ type RingApplyConfiguration struct {
 	Name *string `json:"name,omitempty"`
 	// poolSelector chooses the pools of the ring by the labels of their PoolMitigationConfig.
 	PoolSelector *v1.LabelSelectorApplyConfiguration `json:"poolSelector,omitempty"`
-	// bakeSeconds is how long the ring has to stay healthy before the next one begins.
+	// bakeSeconds is how long the next ring waits after the last pool of this one has completed. Defaults to 0.
 	BakeSeconds *int32 `json:"bakeSeconds,omitempty"`
-	// approval says when a person has to agree. Defaults to None.
+	// approval says when a person has to agree, by spec.approved. Defaults to None.
 	Approval *apiv1alpha1.ApprovalPoint `json:"approval,omitempty"`
 }
 

@@ -11,29 +11,29 @@ import (
 // with apply.
 //
 // RolloutSpec says how a mitigation spreads over the servers of a pool.
-// In this version every mitigation goes to all servers at once whatever stands here; the fields are accepted
-// without effect.
 type RolloutSpecApplyConfiguration struct {
-	// profile is a ready-made set of stages. Without it the mitigation's severity chooses one.
-	// Accepted without effect in this version.
+	// profile is a ready-made set of stages. Without it the mitigation's severity chooses one: Fast for Critical, Standard
+	// for any other.
 	Profile *apiv1alpha1.RolloutProfile `json:"profile,omitempty"`
-	// stages replace those of the profile. Accepted without effect in this version.
+	// stages replace those of the profile. A last stage for the servers that are left is added if the stages do not say it.
 	Stages []RolloutStageApplyConfiguration `json:"stages,omitempty"`
-	// maxFailures is how many servers of a stage may fail before the rollout halts. Defaults to 0.
-	// Accepted without effect in this version.
+	// maxFailures is how many servers may fail before the rollout halts. Defaults to 0.
 	MaxFailures *int32 `json:"maxFailures,omitempty"`
-	// progressDeadlineSeconds is how long a stage may take before the rollout counts as stuck.
-	// Accepted without effect in this version.
+	// progressDeadlineSeconds is how long a stage may take beyond its bake time before the rollout counts as stuck. Servers
+	// that are silent or have no data are waited for until then; after it the rollout pauses, with profile Emergency it goes
+	// on. Defaults to 600, with profile Emergency to 60.
 	ProgressDeadlineSeconds *int32 `json:"progressDeadlineSeconds,omitempty"`
 	// onFailure says what becomes of the servers of a failed stage. Defaults to Revert.
-	// Accepted without effect in this version.
 	OnFailure *apiv1alpha1.FailureAction `json:"onFailure,omitempty"`
-	// progress says whether the rollout moves. Defaults to Running. Accepted without effect in this version.
+	// progress says whether rollouts move. Defaults to Running. What is released stays released.
 	Progress *apiv1alpha1.RolloutProgress `json:"progress,omitempty"`
-	// pausedUntilTime pauses the rollout until then. Accepted without effect in this version.
+	// pausedUntilTime pauses rollouts until then.
 	PausedUntilTime *v1.Time `json:"pausedUntilTime,omitempty"`
-	// windows say when changes may be made. Accepted without effect in this version.
+	// windows say when stages may begin. Without an Allow window every time is allowed. Removals do not wait, and profile
+	// Emergency ignores windows.
 	Windows []RolloutWindowApplyConfiguration `json:"windows,omitempty"`
+	// orders are what people want of single rollouts.
+	Orders []RolloutOrderApplyConfiguration `json:"orders,omitempty"`
 }
 
 // RolloutSpecApplyConfiguration constructs a declarative configuration of the RolloutSpec type for use with
@@ -112,6 +112,19 @@ func (b *RolloutSpecApplyConfiguration) WithWindows(values ...*RolloutWindowAppl
 			panic("nil value passed to WithWindows")
 		}
 		b.Windows = append(b.Windows, *values[i])
+	}
+	return b
+}
+
+// WithOrders adds the given value to the Orders field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Orders field.
+func (b *RolloutSpecApplyConfiguration) WithOrders(values ...*RolloutOrderApplyConfiguration) *RolloutSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithOrders")
+		}
+		b.Orders = append(b.Orders, *values[i])
 	}
 	return b
 }

@@ -4,6 +4,7 @@ package v1alpha1
 
 import (
 	intstr "k8s.io/apimachinery/pkg/util/intstr"
+	v1 "k8s.io/client-go/applyconfigurations/meta/v1"
 	apiv1alpha1 "mitigation.dev/ems/api/v1alpha1"
 )
 
@@ -15,13 +16,20 @@ type RolloutStageApplyConfiguration struct {
 	// name of the stage.
 	Name *string `json:"name,omitempty"`
 	// servers is how many servers have the mitigation when the stage is done, as a count or a percentage of the
-	// pool.
+	// pool, rounded up; at least one. Without it the stage takes those that serverNames and serverSelector name.
 	Servers *intstr.IntOrString `json:"servers,omitempty"`
 	// serverNames are servers that the stage begins with.
 	ServerNames []string `json:"serverNames,omitempty"`
-	// bakeSeconds is how long the stage's servers have to stay healthy before the next stage begins.
+	// serverSelector chooses servers that the stage begins with by the labels of their PoolServer. Of more than fit
+	// beside serverNames into 20, the first by name count.
+	ServerSelector *v1.LabelSelectorApplyConfiguration `json:"serverSelector,omitempty"`
+	// bakeSeconds is how long each server of the stage has to stay healthy with the mitigation before the next stage begins.
+	// Defaults to 0.
 	BakeSeconds *int32 `json:"bakeSeconds,omitempty"`
-	// approval says when a person has to agree. Defaults to None.
+	// minRequests is how many requests each server must have logged meanwhile, where its sites write an access log. A server
+	// that sees fewer has no data to judge by. Defaults to 0.
+	MinRequests *int32 `json:"minRequests,omitempty"`
+	// approval says when a person has to agree, by spec.approved. Defaults to None.
 	Approval *apiv1alpha1.ApprovalPoint `json:"approval,omitempty"`
 }
 
@@ -57,11 +65,27 @@ func (b *RolloutStageApplyConfiguration) WithServerNames(values ...string) *Roll
 	return b
 }
 
+// WithServerSelector sets the ServerSelector field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ServerSelector field is set to the value of the last call.
+func (b *RolloutStageApplyConfiguration) WithServerSelector(value *v1.LabelSelectorApplyConfiguration) *RolloutStageApplyConfiguration {
+	b.ServerSelector = value
+	return b
+}
+
 // WithBakeSeconds sets the BakeSeconds field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the BakeSeconds field is set to the value of the last call.
 func (b *RolloutStageApplyConfiguration) WithBakeSeconds(value int32) *RolloutStageApplyConfiguration {
 	b.BakeSeconds = &value
+	return b
+}
+
+// WithMinRequests sets the MinRequests field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MinRequests field is set to the value of the last call.
+func (b *RolloutStageApplyConfiguration) WithMinRequests(value int32) *RolloutStageApplyConfiguration {
+	b.MinRequests = &value
 	return b
 }
 

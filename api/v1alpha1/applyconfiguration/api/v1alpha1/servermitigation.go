@@ -22,6 +22,8 @@ type ServerMitigationApplyConfiguration struct {
 	Message *string `json:"message,omitempty"`
 	// effective tells whether IIS runs the rules that are in place; reason and message say why not. Absent when no rules are.
 	Effective *apiv1alpha1.Effectiveness `json:"effective,omitempty"`
+	// gate is how the server fares with the rollout that it is part of. Absent before the rollout has reached it.
+	Gate *ServerGateApplyConfiguration `json:"gate,omitempty"`
 	// lookAlikes are rules of others that do the same as one of the mitigation, with the file that they stand in. They are
 	// left alone.
 	LookAlikes []string `json:"lookAlikes,omitempty"`
@@ -76,6 +78,14 @@ func (b *ServerMitigationApplyConfiguration) WithMessage(value string) *ServerMi
 // If called multiple times, the Effective field is set to the value of the last call.
 func (b *ServerMitigationApplyConfiguration) WithEffective(value apiv1alpha1.Effectiveness) *ServerMitigationApplyConfiguration {
 	b.Effective = &value
+	return b
+}
+
+// WithGate sets the Gate field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Gate field is set to the value of the last call.
+func (b *ServerMitigationApplyConfiguration) WithGate(value *ServerGateApplyConfiguration) *ServerMitigationApplyConfiguration {
+	b.Gate = value
 	return b
 }
 

@@ -1,4 +1,4 @@
-package scope
+package fromapi
 
 import (
 	"fmt"
@@ -24,10 +24,10 @@ func Selector(configuration *emsv1.MitigationConfiguration) (labels.Selector, er
 	return selector, nil
 }
 
-// For returns the configurations that speak for the pool, sorted by name. If the selector of any configuration cannot
+// InScope returns the configurations that speak for the pool, sorted by name. If the selector of any configuration cannot
 // be used, nobody knows whether it speaks for the pool; the answer is an error then, so that a block is never lost
 // to a typing error.
-func For(pool *emsv1.PoolMitigationConfig, all []emsv1.MitigationConfiguration) ([]emsv1.MitigationConfiguration, error) {
+func InScope(pool *emsv1.PoolMitigationConfig, all []emsv1.MitigationConfiguration) ([]emsv1.MitigationConfiguration, error) {
 	var found []emsv1.MitigationConfiguration
 	for i := range all {
 		selector, err := Selector(&all[i])

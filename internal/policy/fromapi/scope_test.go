@@ -1,4 +1,4 @@
-package scope_test
+package fromapi_test
 
 import (
 	"strings"
@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
-	"mitigation.dev/ems/controllers/scope"
+	"mitigation.dev/ems/internal/policy/fromapi"
 )
 
 func configuration(name string, selector *metav1.LabelSelector) emsv1.MitigationConfiguration {
@@ -63,7 +63,7 @@ func TestConfigurationsOfAPool(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			pool := &emsv1.PoolMitigationConfig{ObjectMeta: metav1.ObjectMeta{Name: "frontends", Labels: test.labels}}
-			found, err := scope.For(pool, test.all)
+			found, err := fromapi.InScope(pool, test.all)
 			if test.wantError != "" {
 				if err == nil || !strings.HasPrefix(err.Error(), test.wantError) {
 					t.Fatalf("error is %v, want one that starts with %q", err, test.wantError)

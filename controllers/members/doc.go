@@ -1,0 +1,12 @@
+// Package members lists the servers of a pool from the manager's cache.
+//
+// # Usage
+//
+//	err := members.Index(ctx, mgr.GetFieldIndexer())
+//	servers, err := members.Of(ctx, mgr.GetClient(), pool)
+//
+// # Considerations
+//
+// A pool can have ten thousand servers, so they are found by an index, and what the cache holds is not copied: whoever lists them must
+// not change them.
+package members
