@@ -248,13 +248,21 @@ func listen(t *testing.T, address string, handle func(net.Conn)) int {
 	if err != nil {
 		t.Skip("no such address here: ", err)
 	}
-	t.Cleanup(func() { _ = l.Close() })
+	done := make(chan struct{})
+	t.Cleanup(func() { _ = l.Close(); <-done })
 	go func() {
+		defer close(done)
+		// A connection that nobody holds would be closed by the garbage collector.
+		var held []net.Conn
 		for {
 			connection, err := l.Accept()
 			if err != nil {
+				for _, c := range held {
+					_ = c.Close()
+				}
 				return
 			}
+			held = append(held, connection)
 			handle(connection)
 		}
 	}()
