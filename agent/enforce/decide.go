@@ -78,11 +78,17 @@ type answer struct {
 	mustGo bool
 }
 
+// released reports whether an entry has reached the server. While stages are at work it reaches only servers that they count.
+func (in Input) released(e Entry, staged bool) bool {
+	counted := !staged || e.Rollout.Complete || !in.Plan.NotEnrolled
+	return counted && e.Release.Includes(in.Server, e.ID)
+}
+
 // decideOne decides about one entry of the plan. successorMissing is as in policy.Situation.
 func (in Input) decideOne(e Entry, have *iis.Mitigation, successorMissing bool) answer {
 	history := in.Histories[lower(e.ID)]
 	staged := e.Rollout.ID != "" && e.Decision.Desired == policy.Apply
-	released := e.Release.Includes(in.Server, e.ID) && (!staged || e.Rollout.Complete || !in.Plan.NotEnrolled)
+	released := in.released(e, staged)
 	if staged && !in.Plan.AuditOnly {
 		if failure, ok := in.Withheld[lower(e.ID)]; ok {
 			return in.withGate(e, have, in.stay(e, have, history, failure), released)

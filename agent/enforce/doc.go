@@ -23,7 +23,8 @@
 // clock; then nothing is done until the manager has planned anew.
 //
 // A rollout reaches servers by the release. One that it has not reached keeps what it has, or gets the fallback of the plan;
-// when the rollout is taken back, everybody goes to the fallback. What a server has not been released to is not judged by the
+// when the rollout is taken back, everybody goes to the fallback. A server that stages cannot count, since the cluster has no
+// PoolServer of it in the pool, is reached when the rollout is complete. What a server has not been released to is not judged by the
 // new document either: a revision that is made for nobody by mistake would take the mitigation off every server at once.
 //
 // What is put in place under a rollout goes through a gate (package gate), and [History] is what the server remembers of

@@ -49,6 +49,20 @@ func rolloutInPool(planned *emsv1.PlannedMitigation, servers []rollout.Server) (
 
 func number32(n int) int32 { return int32(n) } //nolint:gosec // a pool has at most some thousand servers
 
+// approval is the command that agrees to what the rollout asks about, and to nothing else: without --stage it would agree to every
+// stage. Rings are approved for the organisation.
+func approval(where string, m *emsv1.PoolMitigationStatus) string {
+	ring, name, ok := rollout.AskedFor(m.Rollout.Message)
+	switch {
+	case !ok:
+	case ring:
+		where = fmt.Sprintf("%s --organization --stage '%s'", m.ID, name)
+	default:
+		where += " --stage '" + name + "'"
+	}
+	return fmt.Sprintf("`kubectl mitigation approve %s --revision %d", where, m.Revision)
+}
+
 // advise puts behind a rollout's message what a person can do about it.
 func advise(pool *emsv1.PoolMitigationConfig, m *emsv1.PoolMitigationStatus) {
 	r := &m.Rollout
@@ -59,13 +73,13 @@ func advise(pool *emsv1.PoolMitigationConfig, m *emsv1.PoolMitigationStatus) {
 	switch r.Reason {
 	case emsv1.RolloutHaltedReason:
 		next = retry + " begins again, `kubectl mitigation rollout promote " + where + because + " goes on all the same, `kubectl mitigation rollout abort " +
-			where + because + " takes it back; a corrected revision begins by itself"
+			where + because + " takes it back"
 	case emsv1.RolloutStuckReason:
-		next = "see why these servers do not report, or go on without them: `kubectl mitigation rollout promote " + where + " --stage " + r.Stage + because
+		next = "see why these servers do not report, or go on without them: `kubectl mitigation rollout promote " + where + " --stage '" + r.Stage + "'" + because
 	case emsv1.AwaitingApprovalReason:
-		next = "`kubectl mitigation approve " + where + because
+		next = approval(where, m) + because
 	case emsv1.RolloutPausedReason:
-		next = "`kubectl mitigation rollout resume` lets it go on where it was paused"
+		next = "`kubectl mitigation rollout status " + where + "` says who holds it and how to let it go on"
 	case emsv1.RolloutAbortedReason:
 		next = retry + " begins again"
 	default:

@@ -529,6 +529,21 @@ func TestARolloutsStatusSaysWhatToDo(t *testing.T) {
 	}
 }
 
+func TestAPoolAsksForNoMoreThanTheRolloutDoes(t *testing.T) {
+	pool := &emsv1.PoolMitigationConfig{ObjectMeta: metav1.ObjectMeta{Name: "frontends", Namespace: "vienna"}}
+	for message, want := range map[string]string{
+		`stage "tenth" asks for an approval before it begins`:           "`kubectl mitigation approve M1 --pool vienna/frontends --stage 'tenth' --revision 3 --reason TEXT`",
+		`stage "old hall" asks for an approval, now that it has passed`: "`kubectl mitigation approve M1 --pool vienna/frontends --stage 'old hall' --revision 3 --reason TEXT`",
+		`ring "broad" asks for an approval`:                             "`kubectl mitigation approve M1 --organization --stage 'broad' --revision 3 --reason TEXT`",
+	} {
+		m := emsv1.PoolMitigationStatus{ID: "M1", Revision: 3, Rollout: emsv1.PoolRolloutStatus{Reason: emsv1.AwaitingApprovalReason, Message: message}}
+		advise(pool, &m)
+		if !strings.HasSuffix(m.Rollout.Message, "; "+want) {
+			t.Errorf("message is %q, want %q at its end", m.Rollout.Message, want)
+		}
+	}
+}
+
 func BenchmarkPoolStatusOf1000Servers(b *testing.B) {
 	var servers []emsv1.PoolServer
 	for i := range 1000 {

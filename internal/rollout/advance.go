@@ -3,6 +3,7 @@ package rollout
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -174,6 +175,19 @@ func (r *run) approval(stage Stage, point ApprovalPoint) obstacle {
 	}
 }
 
+// asked finds what an approval is wanted for in the words of JudgeRings and of approval.
+var asked = regexp.MustCompile(`(ring|stage) "([^"]+)" asks for an approval`)
+
+// AskedFor returns the stage or the ring that the message of a rollout asks a person to approve, so that people are told the
+// command for that one and no other.
+func AskedFor(message string) (ring bool, name string, ok bool) {
+	match := asked.FindStringSubmatch(message)
+	if match == nil {
+		return false, "", false
+	}
+	return match[1] == "ring", match[2], true
+}
+
 // passed judges the released stage. In profile Emergency servers without data do not hold it beyond the deadline; without then
 // tells of them.
 func (r *run) passed(stage Stage) (ok bool, without string) {
@@ -181,7 +195,7 @@ func (r *run) passed(stage Stage) (ok bool, without string) {
 	if len(r.tally.waiting) == 0 && !empty {
 		return true, ""
 	}
-	patience := stage.Bake + r.in.Settings.deadline(r.profile)
+	patience := stage.Bake + r.in.Settings.Deadline(r.profile)
 	late, over := r.late(patience, stage.Bake)
 	if held := r.held(); held.reason != "" {
 		return r.wait(held), ""

@@ -229,8 +229,8 @@ func (s Settings) maxFailures() int {
 	return max(*s.MaxFailures, 0)
 }
 
-// deadline is how long servers may be silent beyond the bake time.
-func (s Settings) deadline(profile Profile) time.Duration {
+// Deadline is how long servers may be silent beyond the bake time.
+func (s Settings) Deadline(profile Profile) time.Duration {
 	switch {
 	case s.ProgressDeadline > 0:
 		return s.ProgressDeadline

@@ -147,9 +147,15 @@ func (o *Objects) readLists(ctx context.Context, r fleet.Reader) error {
 	var configurations emsv1.MitigationConfigurationList
 	var mitigations emsv1.MitigationList
 	var servers emsv1.PoolServerList
-	for resource, list := range map[string]runtime.Object{"mitigationconfigurations": &configurations, "mitigations": &mitigations} {
-		if err := r.List(ctx, resource, "", list); err != nil {
-			return fmt.Errorf("list %s: %w", resource, err)
+	for _, needed := range []struct {
+		resource string
+		list     runtime.Object
+	}{{"mitigationconfigurations", &configurations}, {"mitigations", &mitigations}} {
+		switch err := r.List(ctx, needed.resource, "", needed.list); {
+		case apierrors.IsForbidden(err):
+			return fmt.Errorf("list %s: %w; what the organisation says is needed to explain anything: bind the role ems-viewer for the cluster", needed.resource, err)
+		case err != nil:
+			return fmt.Errorf("list %s: %w", needed.resource, err)
 		}
 	}
 	if err := r.List(ctx, "poolservers", o.Pool.Namespace, &servers); err != nil {

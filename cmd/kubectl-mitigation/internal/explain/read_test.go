@@ -86,6 +86,7 @@ func TestRead(t *testing.T) {
 		"a part of a mitigation":            {key: mail("mail"), id: "M1.1", wantError: "M1.1: is a part of mitigation M1: ask for that one"},
 		"an id that nobody knows":           {key: mail("mail"), id: "M7", wantError: "M7: neither the cluster nor the plan of pool frontends/mail nor the server knows"},
 		"no rights on the server":           {key: mail("fe01"), refuse: "poolservers frontends/fe01", wantError: "forbidden"},
+		"no rights on the organisation":     {key: mail("fe01"), refuse: "mitigationconfigurations in ", wantError: "bind the role ems-viewer for the cluster"},
 		"no rights on the other pools": {
 			key: mail("mail"), id: "M1", refuse: "mitigationplans in ", want: []string{"Notes\n  whether other pools hold the rollout is not known: list mitigationplans: "},
 		},

@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/policy/fromapi"
+	"mitigation.dev/ems/internal/rollout"
 )
 
 // why stands in the commands that are proposed: the reason is the person's, not ours.
@@ -58,6 +60,34 @@ func next(r *Rollout, global *emsv1.MitigationConfiguration) []Hint {
 	return nil
 }
 
+// leaseGrace is how long after a decision was due nothing is said of it: clocks differ, and writes take their time.
+const leaseGrace = time.Minute
+
+// overdue asks about the manager when a stage is neither passed nor stuck although its time is over. Silent servers cannot be
+// the reason for that: those make the rollout stuck.
+func overdue(r *Rollout, in *input, pool *emsv1.PoolMitigationConfig) []Hint {
+	if r.State != string(emsv1.RolloutProgressing) || r.StageTime == nil {
+		return nil
+	}
+	var organisation []emsv1.MitigationConfiguration
+	if in.global != nil {
+		organisation = append(organisation, *in.global)
+	}
+	settings, err := fromapi.PoolSettings(pool, organisation)
+	if err != nil {
+		return nil // Why nothing moves is said by the pool.
+	}
+	bake := time.Duration(r.BakeSeconds) * time.Second
+	late := in.now.Sub(r.StageTime.Add(2*bake + settings.Deadline(rollout.Profile(r.Profile))))
+	if late < leaseGrace {
+		return nil
+	}
+	return []Hint{{
+		"kubectl get leases -A --field-selector metadata.name=manager.ems.mitigation.dev -o custom-columns=HOLDER:.spec.holderIdentity,RENEWED:.spec.renewTime",
+		fmt.Sprintf("the manager should have gone on %s ago: see whether it runs", span(late)),
+	}}
+}
+
 func waits(r *Rollout, global *emsv1.MitigationConfiguration, abort Hint) []Hint {
 	elsewhere := fmt.Sprintf("kubectl mitigation rollout status %s -A", r.Mitigation)
 	switch r.Reason {
@@ -75,18 +105,15 @@ func waits(r *Rollout, global *emsv1.MitigationConfiguration, abort Hint) []Hint
 	return nil
 }
 
-// asked finds what an approval is wanted for in the words of the planner.
-var asked = regexp.MustCompile(`(ring|stage) "([^"]+)" asks for an approval`)
-
 // approval is the command that agrees. Rings are approved for the organisation, stages for the pool.
 func approval(r *Rollout) Hint {
 	command := fmt.Sprintf("kubectl mitigation approve %s --revision %d", r.Mitigation, r.Revision)
 	target, when := "--pool "+r.Key(), "agree to it"
-	if match := asked.FindStringSubmatch(r.Message); match != nil {
-		command += " --stage " + quote(match[2])
-		when = fmt.Sprintf("agree to %s %q", match[1], match[2])
-		if match[1] == "ring" {
-			target = "--organization"
+	if ring, name, ok := rollout.AskedFor(r.Message); ok {
+		command += " --stage " + quote(name)
+		when = fmt.Sprintf("agree to stage %q", name)
+		if ring {
+			target, when = "--organization", fmt.Sprintf("agree to ring %q", name)
 		}
 	}
 	return Hint{command + " " + target + " " + why, when}

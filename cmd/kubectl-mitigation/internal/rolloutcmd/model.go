@@ -168,7 +168,7 @@ func look(in *input) *RolloutStatus {
 			}
 			r := one(in, pool, plan, entry, reported[strings.ToLower(string(entry.ID))])
 			r.Ring = ring
-			r.Next = next(&r, in.global)
+			r.Next = append(next(&r, in.global), overdue(&r, in, pool)...)
 			status.Rollouts = append(status.Rollouts, r)
 		}
 	}
@@ -187,7 +187,7 @@ func one(in *input, pool *emsv1.PoolMitigationConfig, plan *emsv1.MitigationPlan
 		State: string(m.State), Reason: m.Reason, Message: m.Message,
 		Stage: m.Stage, StageNumber: value(m.StageNumber), Stages: m.Stages, BakeSeconds: value(m.Gate.BakeSeconds),
 		StartTime: moment(m.StartTime), StageTime: moment(m.StageTime), CompletionTime: moment(m.CompletionTime),
-		ID: m.ID, Fallback: m.Fallback.Revision,
+		ID: m.ID, Fallback: comesBack(m),
 	}
 	r.Servers.Total = int(value(pool.Status.Servers))
 	if reported != nil && reported.Revision == entry.Revision {
@@ -218,6 +218,17 @@ func one(in *input, pool *emsv1.PoolMitigationConfig, plan *emsv1.MitigationPlan
 		r.Holders = holders(&r, pool, in.global, in.now)
 	}
 	return r
+}
+
+// comesBack is the revision that an abort brings back. The same content, which was complete before and is rolled out anew, is
+// no way back from itself.
+func comesBack(m *emsv1.PlanRollout) int64 {
+	now, ok := rollout.ParseID(m.ID)
+	before, known := rollout.ParseID(m.Fallback.Rollout)
+	if ok && known && now.Revision == before.Revision && now.Content == before.Content {
+		return 0
+	}
+	return m.Fallback.Revision
 }
 
 func numbers(r *Rollout, reported *emsv1.PoolMitigationStatus) {

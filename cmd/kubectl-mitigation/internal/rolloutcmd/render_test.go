@@ -181,3 +181,38 @@ func BenchmarkThousandPools(b *testing.B) {
 		render(look(in), layout{style: terminal.Style{Width: 100}, limit: 20})
 	}
 }
+
+// TestManagerThatIsAway: only the manager moves a rollout, so one that should have moved long ago asks for it.
+func TestManagerThatIsAway(t *testing.T) {
+	patient := rings()
+	patient.Spec.Rollout.ProgressDeadlineSeconds = 3600
+	for name, tc := range map[string]struct {
+		since  time.Duration
+		global *emsv1.MitigationConfiguration
+		want   bool
+	}{
+		"the stage may still become stuck":  {since: 12 * time.Minute},
+		"it should have":                    {since: 14 * time.Minute, want: true},
+		"the organisation is patient":       {since: 14 * time.Minute, global: patient},
+		"the organisation's patience ended": {since: 64 * time.Minute, global: patient, want: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPool("frontends", "web", 40).stage(1, "first", tc.since)
+			hints := look(inputOf(tc.global, p)).Rollouts[0].Next
+			if got := strings.Contains(hints[len(hints)-1].When, "the manager should have gone on"); got != tc.want {
+				t.Errorf("hints %+v: tell of the manager: %t, want %t", hints, got, tc.want)
+			}
+		})
+	}
+}
+
+func TestTheSameContentIsNoWayBackFromItself(t *testing.T) {
+	p := newPool("frontends", "web", 40)
+	p.entry.Rollout.ID = "r3-a3-0123abcd"
+	for before, want := range map[string]int64{"r3-a1-0123abcd": 0, "r3-a1-4567cdef": 3, "r2-a1-0123abcd": 2} {
+		p.entry.Rollout.Fallback = emsv1.PlanFallback{Rollout: before, Revision: max(2, want)}
+		if got := look(inputOf(nil, p)).Rollouts[0].Fallback; got != want {
+			t.Errorf("after %s: revision %d comes back, want %d", before, got, want)
+		}
+	}
+}

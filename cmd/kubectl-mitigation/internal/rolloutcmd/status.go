@@ -112,6 +112,22 @@ func (s *scope) open(ctx context.Context, global bool) (c *cluster, sources []so
 	return c, sources, wanted, nil
 }
 
+// where says in words which pools are looked at.
+func (s *scope) where(sources []source) string {
+	if s.all || len(s.pools) > 0 || len(sources) == 0 {
+		return "of these pools"
+	}
+	return fmt.Sprintf("in namespace %q", sources[0].namespace)
+}
+
+// wider says how to look at more pools, unless that was said already.
+func (s *scope) wider() string {
+	if s.all || len(s.pools) > 0 {
+		return ""
+	}
+	return "-A looks at all namespaces, -n at another; "
+}
+
 // readsGlobal says whether the user may read the global configuration. Who may not still sees the pools, without their rings.
 func (c *cluster) readsGlobal(ctx context.Context) bool {
 	_, err := c.page(ctx, source{resource: configResource, name: emsv1.GlobalConfigurationName}, metav1.ListOptions{})
@@ -219,7 +235,7 @@ func (c *statusCommand) look(ctx context.Context, m *mirror) (*RolloutStatus, er
 	in.gates = c.gates
 	status := look(in)
 	if len(status.Rollouts) == 0 && c.id != "" {
-		return nil, fmt.Errorf("mitigation %s: no plan of these pools has it; kubectl get mitigations lists what there is", c.id)
+		return nil, fmt.Errorf("mitigation %s: no plan %s has it; %skubectl get mitigations lists what there is", c.id, c.scope.where(c.sources), c.scope.wider())
 	}
 	if c.ask(ctx, status) {
 		status = look(in)

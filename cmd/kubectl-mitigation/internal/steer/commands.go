@@ -335,6 +335,7 @@ func (s *Session) approve(ctx context.Context, target Target, approval emsv1.App
 	done := fmt.Sprintf("%s revision %d approved", approval.ID, approval.Revision)
 	if len(approval.Stages) > 0 {
 		done += " for " + strings.Join(approval.Stages, ", ")
+		s.explainStages(ctx, target, approval)
 	}
 	return s.Each(ctx, []Target{target}, done, func(_ Target, d *Document) error {
 		return d.Put(d.together(approval, s.flags.world.Now()), approvedList)

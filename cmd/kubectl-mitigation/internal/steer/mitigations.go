@@ -15,6 +15,7 @@ import (
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/cli"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/fleet"
+	"mitigation.dev/ems/internal/policy/fromapi"
 )
 
 // mitigation finds the mitigation that an id names, or names a part of; nil if the cluster knows none.
@@ -105,6 +106,52 @@ func (s *Session) planned(ctx context.Context, target Target, id string) (int64,
 		return 0, fmt.Errorf("%s: its plan has no mitigation %s", target.Words(), id)
 	}
 	return plan.Spec.Mitigations[i].Revision, nil
+}
+
+// explainStages tells of approved stages that the rollout does not have: nobody would ask for them, and somebody would wait. It says
+// so beside the result, so what keeps it from being found out is no error.
+func (s *Session) explainStages(ctx context.Context, target Target, approval emsv1.Approval) {
+	if target.Namespace == "" {
+		return // Pools have stages of their own.
+	}
+	reader, err := fleet.NewReader(s.Config)
+	if err != nil {
+		return
+	}
+	var pool emsv1.PoolMitigationConfig
+	if err := reader.Get(ctx, "poolmitigationconfigs", types.NamespacedName(target), &pool); err != nil {
+		return
+	}
+	var organisation []emsv1.MitigationConfiguration
+	var global emsv1.MitigationConfiguration
+	switch err := reader.Get(ctx, "mitigationconfigurations", types.NamespacedName{Name: emsv1.GlobalConfigurationName}, &global); {
+	case err == nil:
+		organisation = append(organisation, global)
+	case !apierrors.IsNotFound(err):
+		return // Who may not read it does not know the stages either.
+	}
+	m, err := mitigation(ctx, reader, string(approval.ID))
+	if err != nil || m == nil {
+		return
+	}
+	settings, err := fromapi.PoolSettings(&pool, organisation)
+	if err != nil {
+		return
+	}
+	_, _, stages := settings.For(string(m.Spec.Severity))
+	var there, unknown []string
+	for _, stage := range stages {
+		there = append(there, stage.Name)
+	}
+	for _, name := range approval.Stages {
+		if !slices.Contains(there, name) {
+			unknown = append(unknown, name)
+		}
+	}
+	if len(unknown) > 0 {
+		s.flags.Note("%s has no stage %s for %s, but %s; a ring is approved with --organization",
+			target.Words(), strings.Join(unknown, ", "), approval.ID, strings.Join(there, ", "))
+	}
 }
 
 func bindRepair(w cli.World, flags *flag.FlagSet) func(context.Context, []string) error {

@@ -408,6 +408,20 @@ var _ = Describe("Approvals", func() {
 		Expect(w.pool(ctx).Spec.Approved).To(BeEmpty())
 	})
 
+	It("for stages that the pool does not have are told of", func(ctx SpecContext) {
+		m := &emsv1.Mitigation{ObjectMeta: metav1.ObjectMeta{Name: "m1"}, Spec: emsv1.MitigationSpec{
+			ID: "M1", Revision: 7, Lifecycle: emsv1.LifecycleActive, FeedName: "f", BundleName: "b", DocumentDigest: strings.Repeat("0", 64),
+			Actions: []emsv1.MitigationAction{{ID: "M1.1", Type: "DoNothing", Scope: "Server"}},
+		}}
+		Expect(env.Client.Create(ctx, m)).To(Succeed())
+		DeferCleanup(func(ctx SpecContext) { Expect(env.Client.Delete(ctx, m)).To(Succeed()) })
+		stdout, stderr := w.must(ctx, "approve M1 --pool mail --reason x --stage frist,half")
+		Expect(stdout).To(HaveSuffix("M1 revision 7 approved for frist, half\n"))
+		Expect(stderr).To(Equal("note: pool " + w.namespace + "/mail has no stage frist for M1, but first, tenth, half, all; a ring is approved with --organization\n"))
+		_, stderr = w.must(ctx, "approve M1 --pool mail --reason x --stage first")
+		Expect(stderr).To(BeEmpty())
+	})
+
 	It("need a revision that is known", func(ctx SpecContext) {
 		_, _, err := w.run(ctx, "approve M2 --pool mail --reason x")
 		Expect(err).To(MatchError(ContainSubstring("its plan has no mitigation M2")))
