@@ -50,7 +50,7 @@ var startTypes = map[uint32]string{
 
 // Query implements Manager.
 func (scm) Query(name string) (found Status, err error) {
-	err = with(name, windows.SC_MANAGER_CONNECT, windows.SERVICE_QUERY_CONFIG|windows.SERVICE_QUERY_STATUS, func(h windows.Handle) error {
+	err = with(name, windows.SERVICE_QUERY_CONFIG|windows.SERVICE_QUERY_STATUS, func(h windows.Handle) error {
 		buffer := make([]byte, maxConfig)
 		config := (*windows.QUERY_SERVICE_CONFIG)(unsafe.Pointer(&buffer[0]))
 		var needed uint32
@@ -109,7 +109,7 @@ func (scm) Configure(d Definition) error {
 	if err != nil {
 		return err
 	}
-	return with(d.Name, windows.SC_MANAGER_CONNECT, windows.SERVICE_CHANGE_CONFIG|windows.SERVICE_START, func(h windows.Handle) error {
+	return with(d.Name, windows.SERVICE_CHANGE_CONFIG|windows.SERVICE_START, func(h windows.Handle) error {
 		dependencies := block(d.DependsOn)
 		if dependencies == nil {
 			dependencies = &[]uint16{0, 0}[0] // nil would leave the old ones
@@ -169,14 +169,14 @@ func optional(err error) error {
 
 // Start implements Manager.
 func (scm) Start(name string) error {
-	return with(name, windows.SC_MANAGER_CONNECT, windows.SERVICE_START, func(h windows.Handle) error {
+	return with(name, windows.SERVICE_START, func(h windows.Handle) error {
 		return windows.StartService(h, 0, nil)
 	})
 }
 
 // Stop implements Manager.
 func (scm) Stop(name string) error {
-	return with(name, windows.SC_MANAGER_CONNECT, windows.SERVICE_STOP, func(h windows.Handle) error {
+	return with(name, windows.SERVICE_STOP, func(h windows.Handle) error {
 		var status windows.SERVICE_STATUS
 		return windows.ControlService(h, windows.SERVICE_CONTROL_STOP, &status)
 	})
@@ -184,12 +184,12 @@ func (scm) Stop(name string) error {
 
 // Delete implements Manager.
 func (scm) Delete(name string) error {
-	return with(name, windows.SC_MANAGER_CONNECT, windows.DELETE, windows.DeleteService)
+	return with(name, windows.DELETE, windows.DeleteService)
 }
 
 // with opens a service and gives errors their meaning.
-func with(name string, managerAccess, access uint32, do func(windows.Handle) error) error {
-	manager, err := windows.OpenSCManager(nil, nil, managerAccess)
+func with(name string, access uint32, do func(windows.Handle) error) error {
+	manager, err := windows.OpenSCManager(nil, nil, windows.SC_MANAGER_CONNECT)
 	if err != nil {
 		return causeOf(err)
 	}

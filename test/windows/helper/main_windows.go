@@ -46,6 +46,8 @@ func (handler) Execute(_ []string, requests <-chan svc.ChangeRequest, status cha
 			return false, 0
 		case svc.Interrogate:
 			status <- r.CurrentStatus
+		default:
+			// What is not accepted is not sent.
 		}
 	}
 	return false, 0
