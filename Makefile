@@ -116,6 +116,17 @@ test: ## Run every test, with a real control plane: units, envtest, end to end.
 test-unit: ## Run the tests that need no control plane (go test -short): seconds.
 	@$(GO) test -short -json -timeout $(TEST_TIMEOUT) $(TESTFLAGS) ./... | $(GO) run ./hack/testsum
 
+.PHONY: test-windows
+test-windows: ## Run the agent's tests, and four servers with its service, as Windows programs under Wine (Linux; the first time a minute more).
+	@mkdir -p bin; status=0; wine=$$(hack/wine/ensure.sh) || status=$$?; \
+	if [ $$status -eq 3 ]; then \
+		echo "SKIPPED: nothing was run as a Windows program, see above" | tee bin/test-windows-summary.txt; exit 0; \
+	elif [ $$status -ne 0 ]; then exit $$status; fi; \
+	assets=$$(hack/controlplane/ensure.sh); \
+	{ hack/wine/test.sh -short $(or $(PACKAGES),./agent/... ./cmd/ems-agent) || true; \
+		$(if $(PACKAGES),,EMS_TEST_WINE_ROOT=$$wine KUBEBUILDER_ASSETS=$$assets $(GO) test -json -count=1 -timeout 10m ./test/windows;) \
+	} | $(GO) run ./hack/testsum -summary bin/test-windows-summary.txt
+
 .PHONY: bench
 bench: ## Run the benchmarks of all packages that have any. BENCH=REGEXP, BENCHTIME=1s.
 	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchtime $(or $(BENCHTIME),1s) -benchmem \

@@ -18,7 +18,9 @@ import (
 	"mitigation.dev/ems/agent/health"
 	"mitigation.dev/ems/agent/iis"
 	"mitigation.dev/ems/agent/iis/drivers"
+	"mitigation.dev/ems/agent/lease"
 	"mitigation.dev/ems/agent/state"
+	"mitigation.dev/ems/agent/switches"
 	"mitigation.dev/ems/internal/policy"
 )
 
@@ -35,26 +37,41 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("agent: %w", err)
 	}
 	defer release()
-	connection, err := cluster.Connect(o.Kubeconfig)
+	reached, err := connect(o)
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
 	control := cluster.New(cluster.Options{
-		Client: connection.Client, Recorder: connection.Recorder, Namespace: o.Namespace, Pool: o.Pool, Server: o.Server, Log: o.Log.WithName("cluster"),
+		Client: reached.Client, Recorder: reached.Recorder, CredentialExpiry: reached.expiry, Clock: o.tellOfClock(reached.Clock.Told), Namespace: o.Namespace, Pool: o.Pool, Server: o.Server, Log: o.Log.WithName("cluster"),
 	})
 	loop, err := newLoop(o, control, clock.RealClock{})
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
+	life := lease.New(lease.Options{
+		Leases: reached.Leases.Leases(o.Namespace), Server: o.Server, Clock: clock.RealClock{}, Log: o.Log.WithName("lease"),
+	})
+	loop.setPeriod = life.SetPeriod
 	o.Log.Info("Agent starts", "server", o.Server, "namespace", o.Namespace, "pool", o.Pool)
 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	background := make(chan error, 2)
+	background := make(chan error, 4)
 	go func() { control.Run(ctx); background <- nil }()
-	go func() { background <- connection.Run(ctx) }()
-	runTriggered(ctx, clock.RealClock{}, control.Changes(), watchFolder(ctx, o.configDir(), o.Log), loop.pass)
-	err = errors.Join(<-background, <-background)
+	go func() { life.Run(ctx); background <- nil }()
+	go func() { background <- reached.Run(ctx) }()
+	go func() {
+		err := reached.keep(ctx)
+		if err != nil {
+			stop()
+		}
+		background <- err
+	}()
+	if o.Ready != nil {
+		o.Ready()
+	}
+	runTriggered(ctx, clock.RealClock{}, control.Changes(), either(ctx, watchFolder(ctx, o.configDir(), o.Log), loop.switches.Watch(ctx)), loop.pass)
+	err = errors.Join(<-background, <-background, <-background, <-background)
 	o.Log.Info("Agent stops")
 	return err
 }
@@ -88,8 +105,10 @@ func newLoop(o Options, c view, clk clock.WithTicker) (*loop, error) {
 	sources := facts.Sources{Said: o.Facts, File: o.FactsFile, Registry: facts.Registry}
 	return &loop{
 		name: o.Server, server: server, control: c, documents: store, memory: memory, clock: clk, log: o.Log,
-		checker: health.New(health.Options{Lister: drivers.ListerFor(runtime.GOOS, o.IISRoot, o.AppCmd), Services: services, Clock: clk}),
-		preview: func() (preview, error) { return iis.NewPreview(options) },
-		facts:   func() (policy.Facts, error) { return facts.Read(sources) },
+		switches: switches.Open(o.StateDir), stateDir: o.StateDir,
+		checker:   health.New(health.Options{Lister: drivers.ListerFor(runtime.GOOS, o.IISRoot, o.AppCmd), Services: services, Clock: clk}),
+		preview:   func() (preview, error) { return iis.NewPreview(options) },
+		facts:     func() (policy.Facts, error) { return facts.Read(sources) },
+		announcer: announcer{write: o.Events},
 	}, nil
 }

@@ -29,6 +29,10 @@
 // The agent fails static: without a network it goes on from the plan and the documents on its disk; whatever it cannot
 // verify changes nothing.
 //
+// What people switch at the server itself (package switches: a kill switch, blocks, a repair) is read at the beginning of each
+// pass and goes before the plan. The agent looks once a second whether it became different, and drops what it waits for then.
+// If it cannot be read, nothing is changed. What a pass found is left in a file for them (package lastpass).
+//
 // One agent works with a state folder at a time: a second Run, or a command of package local, is refused.
 //
 // The agent never imports the manager's controllers, nor they the agent.

@@ -23,6 +23,7 @@ import (
 	"mitigation.dev/ems/agent/iis/effective"
 	"mitigation.dev/ems/agent/iis/refusal"
 	"mitigation.dev/ems/agent/state"
+	"mitigation.dev/ems/agent/switches"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/policy"
 	"mitigation.dev/ems/internal/trust"
@@ -61,16 +62,21 @@ type loop struct {
 	control   control
 	documents loader
 	memory    *state.Memory
+	switches  switches.File
+	stateDir  string
 	checker   checker
 	preview   func() (preview, error)
 	facts     func() (policy.Facts, error)
 	clock     clock.PassiveClock
 	log       logr.Logger
+	// setPeriod is told how often the plan wants the Lease to be renewed, 0 if it does not say. Nil: nobody is.
+	setPeriod func(time.Duration)
 
 	// told are the results that were logged last, by id, so that only changes are logged.
 	told map[string]enforce.Result
 	// problem and reportProblem were logged last.
 	problem, factsProblem, reportProblem, damage, trustProblem, effectProblem, historyProblem, auditProblem string
+	switchesProblem, passProblem                                                                            string
 	// histories are what the server remembers, by lower-case id; nil before the first pass. kept is when each was put on the
 	// disk, begun when its trial began in this process.
 	histories   map[string]enforce.History
@@ -81,6 +87,9 @@ type loop struct {
 	next time.Time
 	// unannounced changes wait for a cluster that can be told of them.
 	unannounced []cluster.Change
+	announcer   announcer
+	// switched is what people said at the server, as it was read last; nil before the first time.
+	switched *switches.Switches
 }
 
 // maxUnannounced bounds the changes that are kept for events while the cluster is away; the log has them all.
@@ -96,10 +105,11 @@ const (
 // pass looks at everything once and brings the server to what is wanted. It returns when that has to happen again at the
 // latest; zero for no reason.
 func (l *loop) pass(ctx context.Context) time.Time {
-	toCluster := ctx
+	toCluster, goesOn := l.whileNothingIsSwitched(ctx)
+	defer goesOn()
 	if !l.next.IsZero() && l.next.Sub(l.clock.Now()) < soon {
 		var cancel context.CancelFunc
-		toCluster, cancel = context.WithTimeout(ctx, patience)
+		toCluster, cancel = context.WithTimeout(toCluster, patience)
 		defer cancel()
 	}
 	report := l.enforce(ctx, toCluster)
@@ -108,6 +118,7 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	}
 	l.steady(report.Results)
 	l.logResults(report.Results)
+	l.announcer.announce(report)
 	l.unannounced = append(l.unannounced, report.Changes...)
 	l.unannounced = l.unannounced[max(0, len(l.unannounced)-maxUnannounced):]
 	report.Changes = l.unannounced
@@ -115,11 +126,19 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	if err == nil {
 		l.unannounced = nil
 	}
+	next := l.next
+	if held, ok := errors.AsType[*cluster.HeldError](err); ok {
+		err = nil
+		if next.IsZero() || held.Until.Before(next) {
+			next = held.Until
+		}
+	}
 	if errors.Is(err, cluster.ErrUnheard) {
 		err = nil // package cluster says so itself
 	}
+	l.tellPass(report, err)
 	l.logOnce(&l.reportProblem, err, "Status cannot be reported and will be tried again", "Status is reported again")
-	return l.next
+	return next
 }
 
 // enforce does the work of a pass and says what there is to report. toCluster is for what the cluster is asked for.
@@ -130,8 +149,11 @@ func (l *loop) enforce(ctx, toCluster context.Context) cluster.Report {
 	if plan != nil {
 		report.PlanGeneration = plan.Generation
 	}
+	report.Window = cluster.WindowOf(plan)
+	l.pace(plan)
 	memoryErr := l.loadHistories()
-	repairErr := l.repair(plan)
+	switched, switchesErr := l.readSwitches()
+	repairErr := cmp.Or(l.repair(plan), l.repairHere(switched.Repair))
 	facts, factsErr := l.facts()
 	l.logOnce(&l.factsProblem, factsErr, "Facts are incomplete, which speaks for mitigations", "Facts are complete again")
 	report.Facts = cluster.Facts{
@@ -142,14 +164,17 @@ func (l *loop) enforce(ctx, toCluster context.Context) cluster.Report {
 	documents := l.documents.Load(toCluster, plan.Documents())
 	report.Trust = l.trust(refused)
 	l.logOnce(&l.damage, l.damaged(), "Records were damaged and set aside", "No damaged records are left")
+	if switchesErr == nil {
+		report.Switches = &switched
+	}
 	before, err := l.server.Applied()
-	if err = cmp.Or(err, memoryErr); err != nil {
-		// Without knowing what is in place and what has failed, any list of what is wanted could take protection away.
+	if err = cmp.Or(err, memoryErr, switchesErr); err != nil {
+		// Without knowing what is in place, what has failed and what people at the server do not want, any list of what is wanted could take protection away.
 		report.Problem = problemOf(err, "what is in place is not known, so nothing is changed")
 		l.logOnce(&l.problem, err, "Nothing is changed", "Work goes on")
 		return report
 	}
-	r := l.carryOut(ctx, enforce.Input{Server: l.name, Plan: plan, Documents: documents, Applied: before, Facts: facts, Now: l.clock.Now()})
+	r := l.carryOut(ctx, enforce.Input{Server: l.name, Plan: plan, Documents: documents, Applied: before, Facts: facts, Switches: switched, Now: l.clock.Now()})
 	l.next = r.due()
 	if report.Trust.Err == nil {
 		// With a trust file that cannot be used no document is, and that is no word on the checks.
@@ -182,6 +207,18 @@ func (l *loop) plan() (*enforce.Plan, error) {
 	}
 	// A plan that cannot be kept is followed all the same: protection goes before memory.
 	return plan, l.memory.SavePlan(plan)
+}
+
+// pace follows what the plan says of reporting.
+func (l *loop) pace(plan *enforce.Plan) {
+	if l.setPeriod == nil {
+		return
+	}
+	var period time.Duration
+	if plan != nil {
+		period = plan.Reporting.Lease
+	}
+	l.setPeriod(period)
 }
 
 // trust looks at what trust rests on, for the report and the log alone. refused are the revocation lists that are not believed.
@@ -268,8 +305,11 @@ func changesOf(before []iis.Mitigation, outcomes []iis.Outcome) []cluster.Change
 // problemOf makes a problem of an error. hint says what follows from it.
 func problemOf(err error, hint string) *cluster.Problem {
 	reason := refusal.Of(err, enforce.ReasonServerFailed)
-	if errors.Is(err, cluster.ErrPlanUnreadable) {
+	switch {
+	case errors.Is(err, cluster.ErrPlanUnreadable):
 		reason = emsv1.InvalidSpecReason
+	case errors.Is(err, switches.ErrUnusable):
+		reason = enforce.ReasonSwitchesUnusable
 	}
 	return &cluster.Problem{Reason: reason, Message: fmt.Sprintf("%v; %s", err, hint)}
 }

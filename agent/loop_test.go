@@ -24,6 +24,7 @@ import (
 	"mitigation.dev/ems/agent/facts"
 	"mitigation.dev/ems/agent/iis"
 	iiscontrol "mitigation.dev/ems/agent/iis/control"
+	"mitigation.dev/ems/agent/iis/drivers"
 	"mitigation.dev/ems/agent/iis/standin"
 	"mitigation.dev/ems/agent/samples"
 	"mitigation.dev/ems/internal/ocs"
@@ -126,6 +127,7 @@ func (f *fleet) restart() {
 	f.Helper()
 	loop, err := newLoop(Options{
 		Server: "fe01", IISRoot: f.root, StateDir: f.stateDir, TrustFile: f.trustFile, Facts: f.said, Log: testr.New(f.T),
+		AppCmd: drivers.NoAppCmd, // on Windows as well: there is no IIS below the root
 	}, f, f.clock)
 	if err != nil {
 		f.Fatal(err)

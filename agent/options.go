@@ -11,15 +11,17 @@ import (
 
 	"github.com/go-logr/logr"
 
+	"mitigation.dev/ems/agent/cluster"
+	"mitigation.dev/ems/agent/eventlog"
 	"mitigation.dev/ems/agent/facts"
 	"mitigation.dev/ems/agent/iis/drivers"
 )
 
 // Options of an agent.
 type Options struct {
-	// Kubeconfig is the file that says how to reach the API server, and as whom.
+	// Kubeconfig is the file that says how to reach the API server, and as whom. Empty: as the server was enrolled.
 	Kubeconfig string
-	// Namespace, Pool and Server say who the server is in the cluster.
+	// Namespace, Pool and Server say who the server is in the cluster; the enrolment says it, too.
 	Namespace, Pool, Server string
 	// IISRoot is the root of the drive that IIS is installed on.
 	IISRoot string
@@ -32,12 +34,18 @@ type Options struct {
 	// Facts are what the operator says of the server; FactsFile is a file that says it.
 	Facts     facts.Facts
 	FactsFile string
+	// Proxy is how the API server is reached, as cluster.ParseProxy takes it.
+	Proxy string
 	// Log receives what the agent does. Default: nothing.
 	Log logr.Logger
+	// Ready is called once the agent works. Default: nothing.
+	Ready func()
+	// Events receives what administrators of the server have to know; it is called on changes alone. Default: nothing.
+	Events func(id eventlog.ID, message string)
 }
 
 // Paths are where an agent finds what it needs.
-type Paths struct{ IISRoot, StateDir, TrustFile, Kubeconfig string }
+type Paths struct{ IISRoot, StateDir, TrustFile string }
 
 // DefaultPaths gives the usual paths on this system. Only Windows has some.
 func DefaultPaths() Paths { return defaultPaths(runtime.GOOS, os.Getenv) }
@@ -49,7 +57,7 @@ func defaultPaths(goos string, getenv func(string) string) Paths {
 	paths := Paths{IISRoot: `C:\`}
 	if data := getenv("ProgramData"); data != "" {
 		own := strings.TrimRight(data, `\`) + `\EMS\`
-		paths.StateDir, paths.TrustFile, paths.Kubeconfig = own+"state", own+"trust.yaml", own+"kubeconfig"
+		paths.StateDir, paths.TrustFile = own+"state", own+"trust.yaml"
 	}
 	return paths
 }
@@ -59,12 +67,18 @@ func (o *Options) BindFlags(flags *flag.FlagSet) {
 	o.bindFlags(flags, runtime.GOOS, os.Getenv)
 }
 
+// BindConnectionFlags declares the flags that say how the API server is reached, and as whom.
+func (o *Options) BindConnectionFlags(flags *flag.FlagSet) {
+	flags.StringVar(&o.Kubeconfig, "kubeconfig", "", "file that says how to reach the API server, for tests (default: as the server was enrolled)")
+	flags.StringVar(&o.Namespace, "namespace", "", "namespace of the pool (default: that of the enrolment)")
+	flags.StringVar(&o.Pool, "pool", "", "name of the pool's PoolMitigationConfig (default: that of the enrolment)")
+	flags.StringVar(&o.Server, "server", "", "name of the server's PoolServer (default: that of the enrolment; with -kubeconfig the host name, short and in lower case)")
+	flags.StringVar(&o.Proxy, "proxy", "", "HTTP proxy on the way to the API server, http://HOST:PORT, or "+cluster.NoProxy+" (default: what HTTPS_PROXY and NO_PROXY of the environment say)")
+}
+
 func (o *Options) bindFlags(flags *flag.FlagSet, goos string, getenv func(string) string) {
 	paths := defaultPaths(goos, getenv)
-	flags.StringVar(&o.Kubeconfig, "kubeconfig", paths.Kubeconfig, "file that says how to reach the API server")
-	flags.StringVar(&o.Namespace, "namespace", "", "namespace of the pool")
-	flags.StringVar(&o.Pool, "pool", "", "name of the pool's PoolMitigationConfig")
-	flags.StringVar(&o.Server, "server", "", "name of the server's PoolServer (default: the host name, short and in lower case)")
+	o.BindConnectionFlags(flags)
 	flags.StringVar(&o.IISRoot, "iis-root", paths.IISRoot, "root of the drive that IIS is installed on")
 	flags.StringVar(&o.StateDir, "state-dir", paths.StateDir, "folder for the agent's journal, plan and documents; only administrators may write there")
 	flags.StringVar(&o.TrustFile, "trust-file", paths.TrustFile, "trust policy: which signers this server believes")
@@ -78,7 +92,9 @@ func (o *Options) bindFlags(flags *flag.FlagSet, goos string, getenv func(string
 // Validate completes the options and reports every one that is missing or wrong.
 func (o *Options) Validate() error {
 	var problems []error
-	if o.Server == "" {
+	if o.Kubeconfig == "" && o.StateDir != "" {
+		problems = append(problems, o.takeIdentity())
+	} else if o.Server == "" {
 		name, err := facts.HostName()
 		if err != nil {
 			problems = append(problems, fmt.Errorf("-server: not given: %w", err))
@@ -86,16 +102,18 @@ func (o *Options) Validate() error {
 		o.Server = name
 	}
 	for _, required := range []struct{ name, value string }{
-		{"kubeconfig", o.Kubeconfig},
 		{"namespace", o.Namespace},
 		{"pool", o.Pool},
 		{"iis-root", o.IISRoot},
 		{"state-dir", o.StateDir},
 		{"trust-file", o.TrustFile},
 	} {
-		if required.value == "" {
+		if required.value == "" && (o.Kubeconfig != "" || !isIdentity(required.name)) {
 			problems = append(problems, fmt.Errorf("-%s: required", required.name))
 		}
+	}
+	if _, err := cluster.ParseProxy(o.Proxy); err != nil {
+		problems = append(problems, fmt.Errorf("-proxy: %w", err))
 	}
 	if _, err := facts.Parse(o.Facts); err != nil {
 		problems = append(problems, fmt.Errorf("-product, -role, -build: %w", err))
@@ -110,6 +128,9 @@ func (o *Options) Validate() error {
 	}
 	return errors.Join(problems...)
 }
+
+// isIdentity reports whether the enrolment of the server says what a flag says.
+func isIdentity(name string) bool { return name == "namespace" || name == "pool" }
 
 // configDir is the folder with the configuration files of IIS.
 func (o *Options) configDir() string {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -27,7 +28,7 @@ func TestOptionsHaveDefaultsOnWindows(t *testing.T) {
 		"iis-root":   {o.IISRoot, `C:\`},
 		"state-dir":  {o.StateDir, `C:\ProgramData\EMS\state`},
 		"trust-file": {o.TrustFile, `C:\ProgramData\EMS\trust.yaml`},
-		"kubeconfig": {o.Kubeconfig, `C:\ProgramData\EMS\kubeconfig`},
+		"kubeconfig": {o.Kubeconfig, ""},
 	} {
 		if got[0] != got[1] {
 			t.Errorf("-%s = %q, want %q", name, got[0], got[1])
@@ -45,14 +46,16 @@ func TestOptionsValidate(t *testing.T) {
 		arguments []string
 		want      []string
 	}{
-		"complete options are valid":     {arguments: complete},
-		"every missing option is named":  {want: []string{"-kubeconfig: required", "-namespace: required", "-pool: required", "-iis-root: required", "-state-dir: required", "-trust-file: required"}},
-		"a wrong product is named":       {arguments: append(complete, "-product", "Exchange"), want: []string{`"Exchange"`}},
-		"a wrong build is named":         {arguments: append(complete, "-build", "15.2"), want: []string{`"15.2"`}},
-		"a missing kubeconfig is named":  {arguments: append(complete, "-kubeconfig", kubeconfig+".none"), want: []string{"kubeconfig.none"}},
-		"a missing facts file is named":  {arguments: append(complete, "-facts-file", kubeconfig+".facts"), want: []string{"kubeconfig.facts"}},
-		"a server need not be said":      {arguments: complete},
-		"a server that is said is taken": {arguments: append(complete, "-server", "fe01")},
+		"complete options are valid":                   {arguments: complete},
+		"every missing option is named":                {want: []string{"-iis-root: required", "-state-dir: required", "-trust-file: required"}},
+		"without enrolment, the server has to be said": {arguments: []string{"-kubeconfig", kubeconfig}, want: []string{"-namespace: required", "-pool: required"}},
+		"a server that is not enrolled":                {arguments: append(slices.Clone(complete), "-kubeconfig", "", "-state-dir", t.TempDir()), want: []string{"kubectl mitigation enroll"}},
+		"a wrong product is named":                     {arguments: append(complete, "-product", "Exchange"), want: []string{`"Exchange"`}},
+		"a wrong build is named":                       {arguments: append(complete, "-build", "15.2"), want: []string{`"15.2"`}},
+		"a missing kubeconfig is named":                {arguments: append(complete, "-kubeconfig", kubeconfig+".none"), want: []string{"kubeconfig.none"}},
+		"a missing facts file is named":                {arguments: append(complete, "-facts-file", kubeconfig+".facts"), want: []string{"kubeconfig.facts"}},
+		"a server need not be said":                    {arguments: complete},
+		"a server that is said is taken":               {arguments: append(complete, "-server", "fe01")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := parse(t, "linux", tc.arguments...)
@@ -66,7 +69,7 @@ func TestOptionsValidate(t *testing.T) {
 					t.Errorf("Validate() = %q, want it to contain %q", err, want)
 				}
 			}
-			if o.Server == "" || said != "" && o.Server != said {
+			if err == nil && (o.Server == "" || said != "" && o.Server != said) {
 				t.Errorf("server = %q, want %q or the host name", o.Server, said)
 			}
 		})

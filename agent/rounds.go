@@ -186,7 +186,7 @@ func (r *round) begin(ctx context.Context) (withheld map[string]enforce.Failure)
 	return withheld
 }
 
-// whilePlanStands gives a context that ends when the cluster has another plan: a look at a server that does not answer takes
+// whilePlanStands gives a context that ends when the cluster has another plan, or somebody at the server switched something: a look at a server that does not answer takes
 // its time, and a kill switch does not wait for it. stop has to be called.
 func (r *round) whilePlanStands(ctx context.Context) (looking context.Context, stop func()) {
 	looking, cancel := context.WithCancel(ctx)
@@ -200,7 +200,7 @@ func (r *round) whilePlanStands(ctx context.Context) (looking context.Context, s
 			case <-looking.Done():
 				return
 			case <-ticker.C:
-				if plan, known, err := r.control.Plan(); err == nil && known && (plan == nil || plan.Generation != generation) {
+				if plan, known, err := r.control.Plan(); err == nil && known && (plan == nil || plan.Generation != generation) || r.switchedNow() {
 					cancel()
 				}
 			}
@@ -353,6 +353,9 @@ func (r *round) results() []enforce.Result {
 
 // due is when the server has to be looked at again: for a gate, or because a word of policy ends.
 func (r *round) due() time.Time {
+	if next := r.input.Switches.Next(r.input.Now); !next.IsZero() {
+		r.dueAt(next)
+	}
 	if r.input.Plan != nil {
 		for _, e := range r.input.Plan.Entries {
 			if until := e.Decision.Until; until.After(r.input.Now) {
@@ -386,6 +389,14 @@ func (l *loop) repair(plan *enforce.Plan) error {
 		return err
 	}
 	l.log.Info("Everything is looked at anew, as the plan asks", "request", plan.RepairRequest)
+	if err := l.lookAnew(); err != nil {
+		return err
+	}
+	return l.memory.SaveRepaired(plan.RepairRequest)
+}
+
+// lookAnew forgets what spares a look, and what failed here.
+func (l *loop) lookAnew() error {
 	if err := l.server.Forget(); err != nil {
 		return err
 	}
@@ -399,7 +410,7 @@ func (l *loop) repair(plan *enforce.Plan) error {
 		}
 	}
 	clear(l.begun)
-	return l.memory.SaveRepaired(plan.RepairRequest)
+	return nil
 }
 
 func byID(list []iis.Mitigation) map[string]iis.Mitigation {

@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/clock"
@@ -15,6 +18,7 @@ import (
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/controllers/feed"
 	"mitigation.dev/ems/controllers/fleet"
+	"mitigation.dev/ems/controllers/liveness"
 	"mitigation.dev/ems/controllers/measure"
 	"mitigation.dev/ems/controllers/members"
 	"mitigation.dev/ems/controllers/rollout"
@@ -34,9 +38,22 @@ func Scheme() *runtime.Scheme {
 	return scheme
 }
 
-// CacheOptions keeps the manager's caches small: no managed fields, and no documents, which are read once and large.
+// leasesOfServers are those that enrolment makes. A cluster has many others: each of its nodes renews one every ten seconds.
+var leasesOfServers = func() *labels.Requirement {
+	requirement, err := labels.NewRequirement("ems.mitigation.dev/server", selection.Exists, nil)
+	utilruntime.Must(err)
+	return requirement
+}()
+
+// CacheOptions keeps the manager's caches small: no managed fields, no Leases but those of servers, and no documents, which are
+// read once and large.
 func CacheOptions() cache.Options {
-	return cache.Options{DefaultTransform: cache.TransformStripManagedFields()}
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&coordinationv1.Lease{}: {Label: labels.NewSelector().Add(*leasesOfServers)},
+		},
+	}
 }
 
 // ClientOptions reads bundles past the cache.
@@ -64,6 +81,10 @@ func Setup(mgr ctrl.Manager, options Options) error {
 	}
 	if err := fleet.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the fleet controllers: %w", err)
+	}
+	silence := &liveness.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{}}
+	if err := silence.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the liveness controller: %w", err)
 	}
 	measure.Export(mgr.GetClient(), clock.RealClock{})
 	return nil

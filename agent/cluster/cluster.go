@@ -4,22 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/watch"
-	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"mitigation.dev/ems/agent/documents"
 	"mitigation.dev/ems/agent/enforce"
+	"mitigation.dev/ems/agent/skew"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 )
 
@@ -42,7 +39,7 @@ var (
 	ErrPlanUnreadable = errors.New("the plan cannot be read")
 )
 
-// Options of a Cluster. All are required but Log.
+// Options of a Cluster. All are required but CredentialExpiry, Clock and Log.
 type Options struct {
 	Client    client.WithWatch
 	Recorder  events.EventRecorder
@@ -50,15 +47,24 @@ type Options struct {
 	// Pool is the name of the pool's MitigationPlan, Server that of the server's PoolServer.
 	Pool   string
 	Server string
-	Log    logr.Logger
+	// CredentialExpiry is when the credential ends that the agent uses now. Default: nobody knows.
+	CredentialExpiry func() time.Time
+	// Clock is how the server's clock compares with that of the API server. Default: nobody knows.
+	Clock func() skew.Told
+	Log   logr.Logger
+	// Listing makes watches begin with a list, which takes a request more. Clients in memory need it.
+	Listing bool
+	// Now and Random (numbers from 0 up to 1) say when reports are made. Default: those of the system.
+	Now    func() time.Time
+	Random func() float64
 }
 
 // Cluster is the agent's view of the cluster.
 type Cluster struct {
 	Options
 
-	plans   toolscache.SharedIndexInformer
-	servers toolscache.SharedIndexInformer
+	plans   *single
+	servers *single
 	changes chan struct{}
 
 	mu sync.Mutex
@@ -66,6 +72,8 @@ type Cluster struct {
 	// version it counts as what stands there.
 	sent     *emsv1.PoolServerStatus
 	sentOver string
+	// held is until when a report is held back; zero if none is.
+	held time.Time
 }
 
 // New makes a view of the cluster; Run starts it.
@@ -73,52 +81,16 @@ func New(o Options) *Cluster {
 	if o.Log.GetSink() == nil {
 		o.Log = logr.Discard()
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Random == nil {
+		o.Random = rand.Float64
+	}
 	c := &Cluster{Options: o, changes: make(chan struct{}, 1)}
-	c.plans = c.informer(&emsv1.MitigationPlan{}, o.Pool, func() client.ObjectList { return &emsv1.MitigationPlanList{} })
-	c.servers = c.informer(&emsv1.PoolServer{}, o.Server, func() client.ObjectList { return &emsv1.PoolServerList{} })
+	c.plans = c.watch(&emsv1.MitigationPlan{}, o.Pool, func() client.ObjectList { return &emsv1.MitigationPlanList{} })
+	c.servers = c.watch(&emsv1.PoolServer{}, o.Server, func() client.ObjectList { return &emsv1.PoolServerList{} })
 	return c
-}
-
-// single is a list-watch of one object. Streaming lists are for large collections.
-type single struct{ *toolscache.ListWatch }
-
-// IsWatchListSemanticsUnSupported makes the reflector use list and watch.
-func (single) IsWatchListSemanticsUnSupported() bool { return true }
-
-func (c *Cluster) informer(example client.Object, name string, list func() client.ObjectList) toolscache.SharedIndexInformer {
-	options := func(raw metav1.ListOptions) []client.ListOption {
-		return []client.ListOption{&client.ListOptions{Raw: &raw}, client.InNamespace(c.Namespace), client.MatchingFields{metav1.ObjectNameField: name}}
-	}
-	lw := single{&toolscache.ListWatch{
-		ListWithContextFunc: func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
-			l := list()
-			return l, c.Client.List(ctx, l, options(raw)...)
-		},
-		WatchFuncWithContext: func(ctx context.Context, raw metav1.ListOptions) (watch.Interface, error) {
-			return c.Client.Watch(ctx, list(), options(raw)...)
-		},
-	}}
-	// No resync: the agent's loop comes around every half minute anyway.
-	informer := toolscache.NewSharedIndexInformer(lw, example, 0, toolscache.Indexers{})
-	// Both calls fail only after the informer was started.
-	var told atomic.Pointer[string]
-	_ = informer.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *toolscache.Reflector, err error) {
-		// Once for each problem: an API server may be away for days, and is asked twice a minute.
-		text := err.Error()
-		if old := told.Swap(&text); old == nil || *old != text {
-			c.Log.Info("Watch is interrupted and will be tried again", "object", fmt.Sprintf("%T", example), "name", name, "problem", text)
-		}
-	})
-	heard := func() {
-		told.Store(nil)
-		c.notify()
-	}
-	_, _ = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(any) { heard() },
-		UpdateFunc: func(any, any) { heard() },
-		DeleteFunc: func(any) { heard() },
-	})
-	return informer
 }
 
 func (c *Cluster) notify() {
@@ -134,8 +106,8 @@ func (c *Cluster) Changes() <-chan struct{} { return c.changes }
 // Run watches until the context ends.
 func (c *Cluster) Run(ctx context.Context) {
 	var running sync.WaitGroup
-	running.Go(func() { c.plans.RunWithContext(ctx) })
-	running.Go(func() { c.servers.RunWithContext(ctx) })
+	running.Go(func() { c.plans.run(ctx) })
+	running.Go(func() { c.servers.run(ctx) })
 	running.Wait()
 }
 
@@ -144,7 +116,7 @@ func (c *Cluster) Plan() (plan *enforce.Plan, known bool, err error) {
 	if !c.plans.HasSynced() {
 		return nil, false, nil
 	}
-	object, exists, err := c.plans.GetStore().GetByKey(c.Namespace + "/" + c.Pool)
+	object, exists, err := c.plans.GetByKey(c.Namespace + "/" + c.Pool)
 	if err != nil {
 		return nil, false, fmt.Errorf("cluster: plan: %w", err)
 	}
@@ -166,7 +138,7 @@ func (c *Cluster) notEnrolled() bool {
 	if !c.servers.HasSynced() {
 		return false
 	}
-	object, exists, err := c.servers.GetStore().GetByKey(c.Namespace + "/" + c.Server)
+	object, exists, err := c.servers.GetByKey(c.Namespace + "/" + c.Server)
 	server, ok := object.(*emsv1.PoolServer)
 	return err == nil && (!exists || !ok || server.Spec.PoolName != c.Pool)
 }
@@ -189,11 +161,11 @@ func (c *Cluster) Bundle(ctx context.Context, name string) (documents.Bundle, er
 }
 
 // Report writes the status of the PoolServer if it differs from what stands there, and records the events. The error wraps
-// ErrUnheard or ErrNotEnrolled while there is nothing to write to.
+// ErrUnheard or ErrNotEnrolled while there is nothing to write to. A HeldError says that it is written later.
 func (c *Cluster) Report(ctx context.Context, r Report) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	object, exists, err := c.servers.GetStore().GetByKey(c.Namespace + "/" + c.Server)
+	object, exists, err := c.servers.GetByKey(c.Namespace + "/" + c.Server)
 	if err != nil {
 		return fmt.Errorf("cluster: PoolServer %q: %w", c.Server, err)
 	}
@@ -209,8 +181,17 @@ func (c *Cluster) Report(ctx context.Context, r Report) error {
 	if c.sent != nil && c.sentOver == server.ResourceVersion {
 		old = *c.sent
 	}
+	if c.CredentialExpiry != nil {
+		r.CredentialExpiry = c.CredentialExpiry()
+	}
+	if c.Clock != nil {
+		r.Clock = c.Clock()
+	}
 	status := statusOf(old, server.Generation, r)
 	if !equality.Semantic.DeepEqual(old, status) {
+		if until := c.hold(&old, &status, r.Window); !until.IsZero() {
+			return &HeldError{until}
+		}
 		ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 		defer cancel()
 		err := c.Client.Status().Apply(ctx, applyConfigurationOf(c.Namespace, c.Server, status), client.FieldOwner(FieldOwner), client.ForceOwnership)
@@ -219,7 +200,9 @@ func (c *Cluster) Report(ctx context.Context, r Report) error {
 		}
 		c.sent, c.sentOver = &status, server.ResourceVersion
 	}
+	c.held = time.Time{}
 	list := announcements(old.Mitigations, status.Mitigations, r.Changes)
+	list = append(list, localAnnouncements(old.Local, status.Local)...)
 	record(c.Recorder, server, append(list, trustAnnouncements(old.Conditions, status.Conditions)...))
 	return nil
 }

@@ -58,7 +58,7 @@ func newAPI(t *testing.T, objects ...client.Object) *api {
 				return c.SubResource(sub).Apply(ctx, obj, opts...)
 			},
 		}).Build()
-	a.cluster = New(Options{Client: a.client, Recorder: a.recorder, Namespace: "pool", Pool: "frontends", Server: "fe01"})
+	a.cluster = New(Options{Client: a.client, Recorder: a.recorder, Namespace: "pool", Pool: "frontends", Server: "fe01", Listing: true})
 	return a
 }
 
@@ -97,7 +97,7 @@ func (a *api) seen() {
 	a.Helper()
 	want := a.server().ResourceVersion
 	a.until("the watch brings the newest PoolServer", func() bool {
-		object, _, _ := a.cluster.servers.GetStore().GetByKey("pool/fe01")
+		object, _, _ := a.cluster.servers.GetByKey("pool/fe01")
 		s, ok := object.(*emsv1.PoolServer)
 		return ok && s.ResourceVersion == want
 	})
@@ -311,7 +311,7 @@ func TestConnectingNeedsNoAPIServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	c := New(Options{Client: connection.Client, Recorder: connection.Recorder, Namespace: "pool", Pool: "frontends", Server: "fe01"})
+	c := New(Options{Client: connection.Client, Recorder: connection.Recorder, Namespace: "pool", Pool: "frontends", Server: "fe01", Listing: true})
 	stopped := make(chan error, 2)
 	go func() { c.Run(ctx); stopped <- nil }()
 	go func() { stopped <- connection.Run(ctx) }()

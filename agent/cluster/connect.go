@@ -3,17 +3,19 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"net/http"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/kubernetes"
+	coordinationv1 "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	eventsv1 "k8s.io/client-go/kubernetes/typed/events/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"mitigation.dev/ems/agent/skew"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/version"
 )
@@ -22,15 +24,28 @@ import (
 type Connection struct {
 	Client   client.WithWatch
 	Recorder events.EventRecorder
+	// Leases gives those of a namespace.
+	Leases coordinationv1.LeasesGetter
+
+	// Clock compares the server's clock with that of the API server, by what it answers.
+	Clock *skew.Meter
 
 	broadcaster events.EventBroadcaster
 }
 
-// Connect prepares a connection as a kubeconfig file describes it.
-func Connect(kubeconfig string) (*Connection, error) {
+// Connect prepares a connection as a kubeconfig file describes it, through a proxy as ParseProxy takes it. Without one, that
+// of the file is used.
+func Connect(kubeconfig, proxy string) (*Connection, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: kubeconfig %s: %w", kubeconfig, err)
+	}
+	choose, err := ParseProxy(proxy)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: proxy: %w", err)
+	}
+	if choose != nil {
+		config.Proxy = choose
 	}
 	return ConnectConfig(config)
 }
@@ -39,6 +54,8 @@ func Connect(kubeconfig string) (*Connection, error) {
 func ConnectConfig(config *rest.Config) (*Connection, error) {
 	config = rest.CopyConfig(config)
 	config.UserAgent = FieldOwner + "/" + version.Version
+	meter := skew.New(clock.RealClock{})
+	config.Wrap(meter.Wrap)
 	scheme, err := newScheme()
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
@@ -51,11 +68,16 @@ func ConnectConfig(config *rest.Config) (*Connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster: client: %w", err)
 	}
-	broadcaster, err := newBroadcaster(config, transport)
+	eventsOf, err := eventsv1.NewForConfigAndClient(config, transport)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cluster: events: %w", err)
 	}
-	return &Connection{Client: c, Recorder: broadcaster.NewRecorder(scheme, FieldOwner), broadcaster: broadcaster}, nil
+	leases, err := coordinationv1.NewForConfigAndClient(config, transport)
+	if err != nil {
+		return nil, fmt.Errorf("cluster: leases: %w", err)
+	}
+	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: eventsOf})
+	return &Connection{Client: c, Recorder: broadcaster.NewRecorder(scheme, FieldOwner), Leases: leases, Clock: meter, broadcaster: broadcaster}, nil
 }
 
 // Run sends events until the context ends. Events that cannot be sent are given up after some time: the status says
@@ -67,14 +89,6 @@ func (c *Connection) Run(ctx context.Context) error {
 	<-ctx.Done()
 	c.broadcaster.Shutdown()
 	return nil
-}
-
-func newBroadcaster(config *rest.Config, transport *http.Client) (events.EventBroadcaster, error) {
-	clients, err := kubernetes.NewForConfigAndClient(config, transport)
-	if err != nil {
-		return nil, fmt.Errorf("cluster: events: %w", err)
-	}
-	return events.NewBroadcaster(&events.EventSinkImpl{Interface: clients.EventsV1()}), nil
 }
 
 func newScheme() (*runtime.Scheme, error) {

@@ -64,6 +64,10 @@ func planOf(p *emsv1.MitigationPlan) (*enforce.Plan, error) {
 		plan.MustPass = append(plan.MustPass, sample)
 	}
 	plan.HealthChecks, plan.RepairRequest = checksOf(p.Spec.HealthChecks), p.Spec.RepairRequest
+	plan.Reporting = enforce.Reporting{
+		Lease:  time.Duration(p.Spec.Reporting.LeaseSeconds) * time.Second,
+		Window: time.Duration(ptr.Deref(p.Spec.Reporting.WindowSeconds, 0)) * time.Second,
+	}
 	for _, r := range p.Spec.Revocation {
 		plan.Revocation = append(plan.Revocation, enforce.RevocationRef{FeedName: r.FeedName, BundleName: r.BundleName, Digest: r.Digest})
 	}
@@ -193,6 +197,11 @@ func applyConfigurationOf(namespace, name string, s emsv1.PoolServerStatus) *ems
 			Applied: given(s.Summary.Applied), Failed: given(s.Summary.Failed), Ineffective: given(s.Summary.Ineffective), Blocked: given(s.Summary.Blocked),
 		}
 	}
+	if s.Credential.ExpiryTime != nil {
+		status.Credential = &emsv1ac.ServerCredentialApplyConfiguration{ExpiryTime: s.Credential.ExpiryTime}
+	}
+	status.Local = localConfiguration(s.Local)
+	status.ClockSkewSeconds = s.ClockSkewSeconds
 	for _, m := range s.Mitigations {
 		var said *emsv1ac.ServerGateApplyConfiguration
 		if m.Gate.Rollout != "" {

@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"mitigation.dev/ems/agent/enforce"
+	"mitigation.dev/ems/agent/skew"
+	"mitigation.dev/ems/agent/switches"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/conditions"
 	"mitigation.dev/ems/internal/policy"
@@ -34,6 +36,14 @@ type Report struct {
 	Trust *Trust
 	// Checks are what the checks that the trust file only logs found; nil leaves what was said of it before.
 	Checks *Checks
+	// CredentialExpiry is when the credential ends that the agent uses now; zero if nobody knows.
+	CredentialExpiry time.Time
+	// Switches are what people said at the server; nil leaves what was said of it before.
+	Switches *switches.Switches
+	// Clock is how the server's clock compares with that of the API server.
+	Clock skew.Told
+	// Window is within which time the report is made if it tells of success; zero for at once.
+	Window Window
 	// Problem keeps the agent from doing its work at all.
 	Problem *Problem
 }
@@ -77,9 +87,16 @@ func statusOf(old emsv1.PoolServerStatus, generation int64, r Report) emsv1.Pool
 		Mitigations:            mitigationsOf(r.Results, r.Changed),
 		Feeds:                  feedsOf(old.Feeds, r.Sequences),
 	}
+	if !r.CredentialExpiry.IsZero() {
+		status.Credential.ExpiryTime = new(metav1.NewTime(r.CredentialExpiry.Truncate(time.Second)))
+	}
 	if r.Problem != nil && len(r.Results) == 0 {
 		// Nothing was found out; what is known from before is worth more than nothing.
 		status.Mitigations, status.ObservedPlanGeneration = old.Mitigations, old.ObservedPlanGeneration
+	}
+	status.Local = old.Local
+	if r.Switches != nil {
+		status.Local = localOf(*r.Switches)
 	}
 	status.Summary = summaryOf(status.Mitigations)
 	conditions.Set(&status.Conditions, generation, outcomeOf(r))
@@ -89,7 +106,36 @@ func statusOf(old emsv1.PoolServerStatus, generation int64, r Report) emsv1.Pool
 	if r.Checks != nil {
 		meta.SetStatusCondition(&status.Conditions, conditions.TrustChecks(r.Checks.Findings, generation))
 	}
+	if r.Clock.Skewed {
+		status.ClockSkewSeconds = new(max(-maxSkew, min(maxSkew, int64(r.Clock.Ahead/time.Second))))
+	}
+	if r.Clock.Known {
+		meta.SetStatusCondition(&status.Conditions, clockInSync(r.Clock, generation))
+	} else {
+		status.ClockSkewSeconds = old.ClockSkewSeconds
+	}
 	return status
+}
+
+// maxSkew is the limit of the API: ten years.
+const maxSkew = 315_360_000
+
+// clockInSync warns of a wrong clock. It has no effect on what is applied.
+func clockInSync(told skew.Told, generation int64) metav1.Condition {
+	c := metav1.Condition{
+		Type: emsv1.ClockInSyncCondition, Status: metav1.ConditionTrue, ObservedGeneration: generation, Reason: emsv1.ClockAgreesReason,
+		Message: fmt.Sprintf("the clock differs from that of the API server by less than %s", skew.Limit),
+	}
+	if told.Skewed {
+		way := "ahead of"
+		if told.Ahead < 0 {
+			way = "behind"
+		}
+		c.Status, c.Reason = metav1.ConditionFalse, emsv1.ClockSkewedReason
+		c.Message = fmt.Sprintf("the clock is %s %s that of the API server; set the one that is wrong: documents, certificates and exceptions end by it",
+			told.Ahead.Abs(), way)
+	}
+	return c
 }
 
 // trustAnchors warns of what trust rests on. It has no effect on what is applied.
@@ -119,6 +165,9 @@ func trustAnchors(t *Trust, generation int64) metav1.Condition {
 func outcomeOf(r Report) conditions.Outcome {
 	if r.Problem != nil {
 		return conditions.Stalled(r.Problem.Reason, r.Problem.Message)
+	}
+	if o, ok := killed(r); ok {
+		return o
 	}
 	var failed, coming, ineffective, unknown []string
 	inPlace, waiting := 0, 0

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -18,6 +19,7 @@ import (
 	"mitigation.dev/ems/agent/gate"
 	"mitigation.dev/ems/agent/health"
 	"mitigation.dev/ems/agent/samples"
+	"mitigation.dev/ems/agent/skew"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/build"
 	"mitigation.dev/ems/internal/policy"
@@ -474,5 +476,39 @@ func TestApplyConfigurationSaysTheWholeStatus(t *testing.T) {
 	}
 	if diff := cmp.Diff(a, b); diff != "" {
 		t.Errorf("apply configuration differs (-status +said):\n%s", diff)
+	}
+}
+
+func TestClockIsReported(t *testing.T) {
+	ahead := skew.Told{Known: true, Skewed: true, Ahead: 90 * time.Second}
+	for name, tc := range map[string]struct {
+		old         emsv1.PoolServerStatus
+		told        skew.Told
+		wantSeconds *int64
+		wantReason  string
+	}{
+		"nothing is known":                   {},
+		"the clocks agree":                   {told: skew.Told{Known: true}, wantReason: emsv1.ClockAgreesReason},
+		"ahead":                              {told: ahead, wantSeconds: ptr.To[int64](90), wantReason: emsv1.ClockSkewedReason},
+		"far behind":                         {told: skew.Told{Known: true, Skewed: true, Ahead: -200_000 * time.Hour}, wantSeconds: ptr.To[int64](-maxSkew), wantReason: emsv1.ClockSkewedReason},
+		"a new process leaves what was said": {old: statusOf(emsv1.PoolServerStatus{}, 1, Report{Clock: ahead}), wantSeconds: ptr.To[int64](90), wantReason: emsv1.ClockSkewedReason},
+		"right again":                        {old: statusOf(emsv1.PoolServerStatus{}, 1, Report{Clock: ahead}), told: skew.Told{Known: true}, wantReason: emsv1.ClockAgreesReason},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := statusOf(tc.old, 1, Report{Clock: tc.told})
+			if diff := cmp.Diff(tc.wantSeconds, got.ClockSkewSeconds); diff != "" {
+				t.Errorf("skew (-want +got):\n%s", diff)
+			}
+			reason := ""
+			if c := meta.FindStatusCondition(got.Conditions, emsv1.ClockInSyncCondition); c != nil {
+				reason = c.Reason
+			}
+			if reason != tc.wantReason {
+				t.Errorf("reason = %q, want %q", reason, tc.wantReason)
+			}
+			if said := applyConfigurationOf("pool", "fe01", got).Status.ClockSkewSeconds; !equality.Semantic.DeepEqual(said, tc.wantSeconds) {
+				t.Errorf("the written skew is %v", said)
+			}
+		})
 	}
 }

@@ -40,7 +40,7 @@ func Decide(in Input) Decision {
 	}
 	for key, m := range inPlace {
 		if !mentioned[key] {
-			answers[key] = answer{want: &m, result: kept(m, ReasonNotInPlan, "in place although the plan does not mention it; it stays until the plan says Remove")}
+			answers[key] = in.unplanned(m)
 		}
 	}
 	for key, a := range answers {
@@ -89,6 +89,11 @@ func (in Input) decideOne(e Entry, have *iis.Mitigation, successorMissing bool) 
 	history := in.Histories[lower(e.ID)]
 	staged := e.Rollout.ID != "" && e.Decision.Desired == policy.Apply
 	released := in.released(e, staged)
+	e, why := in.atServer(e, have, released)
+	if why != "" && e.Decision.Reason != policy.Suspended {
+		verdict := policy.ForServer(e.Decision, policy.Situation{OnServer: why})
+		return in.withGate(e, have, answer{result: gone(e, verdict)}, released)
+	}
 	if staged && !in.Plan.AuditOnly {
 		if failure, ok := in.Withheld[lower(e.ID)]; ok {
 			return in.withGate(e, have, in.stay(e, have, history, failure), released)

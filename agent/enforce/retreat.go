@@ -125,6 +125,9 @@ func (in Input) withGate(e Entry, have *iis.Mitigation, a answer, released bool)
 	g := Gate{Rollout: e.Rollout.ID}
 	h := in.Histories[lower(e.ID)]
 	switch {
+	case a.result.Reason == string(policy.BlockedOnServer):
+		// Nobody else has to wait for a server that a person takes care of, whether its stage has begun or not.
+		g.Verdict, g.Message = NotNeeded, a.result.Message
 	case !released:
 		// What was said before it was taken back stays said until it is gone.
 		if have == nil || h.Record.Rollout != e.Rollout.ID || h.Content != iis.ContentOf(*have) || a.mustGo {

@@ -7,6 +7,7 @@ import (
 	"mitigation.dev/ems/agent/health"
 	"mitigation.dev/ems/agent/iis"
 	"mitigation.dev/ems/agent/samples"
+	"mitigation.dev/ems/agent/switches"
 	"mitigation.dev/ems/internal/ocs"
 	"mitigation.dev/ems/internal/policy"
 	"mitigation.dev/ems/internal/rollout"
@@ -33,6 +34,16 @@ type Plan struct {
 	HealthChecks health.Checks `json:"healthChecks,omitzero"`
 	// RepairRequest is any text; another one makes the server be looked at anew.
 	RepairRequest string `json:"repairRequest,omitempty"`
+	// Reporting says how the server reports.
+	Reporting Reporting `json:"reporting,omitzero"`
+}
+
+// Reporting is how a server shows that it is alive, and when it reports.
+type Reporting struct {
+	// Lease is how often the Lease is renewed; 0 if the plan does not say.
+	Lease time.Duration `json:"lease,omitempty"`
+	// Window is within which time the server reports that something went well.
+	Window time.Duration `json:"window,omitempty"`
 }
 
 // RevocationRef says where the revocation lists of a feed are.
@@ -160,6 +171,8 @@ const (
 	ReasonStateFailed = "StateFailed"
 	// ReasonGateFailed: the server got worse with the mitigation and took it back.
 	ReasonGateFailed = string(policy.GateFailed)
+	// ReasonSwitchesUnusable: what people switched off at the server cannot be read, so nothing is changed.
+	ReasonSwitchesUnusable = "SwitchesUnusable"
 	// ReasonServerFailed: the server could not be brought into the wanted state, for a reason without a name of its own.
 	ReasonServerFailed = "ServerFailed"
 )
@@ -193,6 +206,8 @@ type Input struct {
 	Histories map[string]History
 	// Withheld are mitigations that nothing new may be put in place of now, and why, by lower-case id.
 	Withheld map[string]Failure
+	// Switches are what people said at the server itself.
+	Switches switches.Switches
 	// Now is for what stops counting at a time.
 	Now time.Time
 }

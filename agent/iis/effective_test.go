@@ -2,6 +2,7 @@ package iis
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -45,7 +46,7 @@ func TestAWebConfigThatClearsIsSeen(t *testing.T) {
 
 	l.put(webConfig, clearing)
 	l.wantState(l.reconcile(m)["M1"], Applied, "", false)
-	l.wantVerdict(effective.False, effective.Cleared, webConfig+", line 3: <clear>")
+	l.wantVerdict(effective.False, effective.Cleared, filepath.FromSlash(webConfig)+", line 3: <clear>")
 
 	l.put(webConfig, string(before))
 	l.wantVerdict(effective.True, effective.InEffect, "")

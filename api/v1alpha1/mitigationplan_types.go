@@ -324,6 +324,25 @@ type PlanHealthChecks struct {
 	Services []string `json:"services,omitempty"`
 }
 
+// PlanReporting says how servers show that they are alive, and when they report.
+//
+// +kubebuilder:validation:MinProperties=1
+type PlanReporting struct {
+	// leaseSeconds is how often a server renews its Lease. One that has not for four times as long counts as silent. Defaults
+	// to 60.
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=600
+	// +optional
+	LeaseSeconds int32 `json:"leaseSeconds,omitempty"`
+
+	// windowSeconds is within which time, each at a moment of its own, servers report that something went well. Failures are
+	// reported at once. Defaults to 0.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=60
+	// +optional
+	WindowSeconds *int32 `json:"windowSeconds,omitempty"`
+}
+
 // PlanSource is a policy object that a plan was rendered from.
 type PlanSource struct {
 	// kind of the object.
@@ -378,6 +397,10 @@ type MitigationPlanSpec struct {
 	// healthChecks are what servers look at before and after they put a mitigation in place.
 	// +optional
 	HealthChecks PlanHealthChecks `json:"healthChecks,omitzero"`
+
+	// reporting says how servers show that they are alive, and when they report.
+	// +optional
+	Reporting PlanReporting `json:"reporting,omitzero"`
 
 	// repairRequest is any text; another one makes agents look at everything anew and try again what they had given up.
 	// +kubebuilder:validation:MinLength=1

@@ -410,6 +410,11 @@ type PoolMitigationConfigStatus struct {
 	// +optional
 	Servers *int32 `json:"servers,omitempty"`
 
+	// silent is the number of servers that have not shown for a while that they are alive.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	Silent *int32 `json:"silent,omitempty"`
+
 	// summary puts the pool in a few words.
 	// +optional
 	Summary PoolSummary `json:"summary,omitzero"`

@@ -230,9 +230,72 @@ type ServerSummary struct {
 	Blocked string `json:"blocked,omitempty"`
 }
 
+// ServerCredential is what the agent works with.
+//
+// +kubebuilder:validation:MinProperties=1
+type ServerCredential struct {
+	// expiryTime is when the token ends that the agent uses now. It renews it long before.
+	// +optional
+	ExpiryTime *metav1.Time `json:"expiryTime,omitempty"`
+}
+
+// LocalUse is something that a person did on the server itself.
+type LocalUse struct {
+	// by is the user of the server's system who did it.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	// +required
+	By string `json:"by,omitempty"`
+
+	// time when it was done.
+	// +required
+	Time *metav1.Time `json:"time,omitempty"`
+
+	// reason that was given.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Reason string `json:"reason,omitempty"`
+}
+
+// LocalBlock is a mitigation that a person blocked on the server itself.
+type LocalBlock struct {
+	// id of the mitigation. A parent id covers its children.
+	// +required
+	ID MitigationID `json:"id,omitempty"`
+
+	// use says who blocked it, when, and why.
+	// +required
+	Use LocalUse `json:"use,omitzero"`
+
+	// expiryTime is when the block stops counting.
+	// +optional
+	ExpiryTime *metav1.Time `json:"expiryTime,omitempty"`
+}
+
+// ServerLocal is what people did on the server itself, with the agent's commands.
+//
+// +kubebuilder:validation:MinProperties=1
+type ServerLocal struct {
+	// killSwitch is there while every mitigation is kept off the server.
+	// +optional
+	KillSwitch LocalUse `json:"killSwitch,omitzero"`
+
+	// blocked lists mitigations that are kept off the server.
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=map
+	// +listMapKey=id
+	// +optional
+	Blocked []LocalBlock `json:"blocked,omitempty"`
+
+	// repair is the last time that somebody asked for a repair.
+	// +optional
+	Repair LocalUse `json:"repair,omitzero"`
+}
+
 // PoolServerStatus is what the agent reports of its server.
 type PoolServerStatus struct {
-	// conditions are Ready, TrustAnchorsCurrent and TrustChecksPassed, and Reconciling or Stalled while they are True.
+	// conditions are Ready, TrustAnchorsCurrent, TrustChecksPassed and ClockInSync, and Reconciling or Stalled while they are True.
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
 	// +listMapKey=type
@@ -263,6 +326,21 @@ type PoolServerStatus struct {
 	// +listMapKey=id
 	// +optional
 	Mitigations []ServerMitigation `json:"mitigations,omitempty"`
+
+	// credential is what the agent works with. Absent if it does not come from an enrolment.
+	// +optional
+	Credential ServerCredential `json:"credential,omitzero"`
+
+	// clockSkewSeconds is by how much the server's clock is ahead of that of the API server, negative if it is behind. Absent while
+	// they agree.
+	// +kubebuilder:validation:Minimum=-315360000
+	// +kubebuilder:validation:Maximum=315360000
+	// +optional
+	ClockSkewSeconds *int64 `json:"clockSkewSeconds,omitempty"`
+
+	// local is what people did on the server itself. Absent while there is nothing.
+	// +optional
+	Local ServerLocal `json:"local,omitzero"`
 
 	// feeds tells how far the server has followed each feed.
 	// +kubebuilder:validation:MaxItems=64

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mitigation.dev/ems/agent/iis/drivers"
 	"mitigation.dev/ems/agent/local"
 	"mitigation.dev/ems/agent/state"
 	"mitigation.dev/ems/internal/ocs"
@@ -120,7 +122,7 @@ func (m *machine) command(arguments ...string) *exec.Cmd {
 // call calls the program for the drive of the machine.
 func (m *machine) call(wantExit int, arguments ...string) (stdout, stderr string) {
 	m.Helper()
-	command := m.command(append(arguments, "--iis-root", "drive", "--state-dir", "state")...)
+	command := m.command(append(arguments, "--iis-root", "drive", "--state-dir", "state", "--appcmd", drivers.NoAppCmd)...)
 	var out, problems bytes.Buffer
 	command.Stdout, command.Stderr = &out, &problems
 	if err := command.Run(); command.ProcessState == nil {
@@ -275,7 +277,7 @@ func TestLocalInSeveralProcessesAtOnce(t *testing.T) {
 	original := m.disk()
 	m.publish("mitigations.xml", 1)
 	for _, arguments := range [][]string{with("mitigations.xml", "apply"), {"revert"}} {
-		arguments = append(arguments, "--iis-root", "drive", "--state-dir", "state", "-o", "json")
+		arguments = append(arguments, "--iis-root", "drive", "--state-dir", "state", "--appcmd", drivers.NoAppCmd, "-o", "json")
 		commands := make([]*exec.Cmd, 6)
 		outputs := make([]bytes.Buffer, len(commands))
 		for i := range commands {
@@ -342,6 +344,10 @@ func TestLocalSpeaksJSON(t *testing.T) {
 }
 
 func TestLocalAnswersMisuse(t *testing.T) {
+	required := "--document: required\n--trust: required\n--iis-root: required\n--state-dir: required"
+	if runtime.GOOS == "windows" {
+		required = "--document: required" // the others have defaults
+	}
 	const needed = " --iis-root r --state-dir s"
 	for name, tc := range map[string]struct {
 		arguments              string
@@ -353,7 +359,7 @@ func TestLocalAnswersMisuse(t *testing.T) {
 		"help of a command":              {arguments: "apply --help", wantOutput: "-dry-run"},
 		"an unknown command":             {arguments: "undo", wantExit: 2, wantErrors: `unknown command "undo"`},
 		"an unknown flag":                {arguments: "apply --force", wantExit: 2, wantErrors: "-force"},
-		"apply without anything":         {arguments: "apply", wantExit: 2, wantErrors: "--document: required\n--trust: required\n--iis-root: required\n--state-dir: required"},
+		"apply without anything":         {arguments: "apply", wantExit: 2, wantErrors: required},
 		"a root without its own journal": {arguments: "revert --iis-root r", wantExit: 2, wantErrors: "each root has a journal of its own"},
 		"further arguments":              {arguments: "revert M1" + needed, wantExit: 2, wantErrors: "not expected"},
 		"flags after an argument":        {arguments: "revert" + needed + " M1", wantExit: 2, wantErrors: `argument "M1": not expected`},

@@ -1,25 +1,21 @@
 // Command ems-agent runs on every server of a pool and makes IIS match the pool's MitigationPlan. "ems-agent local" does
 // the same for a single server from a signed document, without a cluster. "ems-agent simulate" says what URL Rewrite rules
-// do with requests, and does nothing else.
+// do with requests, and does nothing else. "ems-agent enroll" makes the server one of its pool. "ems-agent service"
+// makes it a service of Windows. "ems-agent status", "kill-switch", "block", "unblock" and "repair" are for the people in
+// charge of the server, with the agent running or not.
 package main
 
 import (
-	"context"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/zapr"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"mitigation.dev/ems/agent"
-	"mitigation.dev/ems/internal/version"
+	"mitigation.dev/ems/agent/service"
 )
 
 // Exit codes.
@@ -29,6 +25,11 @@ const (
 )
 
 func main() {
+	// Before anything is loaded: a library in the folder of the program must not become part of a program that may do all.
+	if err := service.Harden(); err != nil {
+		fmt.Fprintf(os.Stderr, "ems-agent: %v\n", err)
+		os.Exit(exitFailure)
+	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -39,40 +40,16 @@ func run(arguments []string, stdout, stderr io.Writer) int {
 	if len(arguments) > 0 && arguments[0] == "simulate" {
 		return simulate(arguments[1:], stdout, stderr)
 	}
-	flags := flag.NewFlagSet("ems-agent", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	var options agent.Options
-	options.BindFlags(flags)
-	showVersion := flags.Bool("version", false, "print the version and exit")
-	if err := flags.Parse(arguments); errors.Is(err, flag.ErrHelp) {
-		return 0
-	} else if err != nil {
-		return exitUsage
+	if len(arguments) > 0 && arguments[0] == "enroll" {
+		return runEnroll(arguments[1:], os.Stdin, stdout, stderr)
 	}
-	if *showVersion {
-		fmt.Fprintln(stdout, version.String())
-		return 0
+	if len(arguments) > 0 && arguments[0] == "service" {
+		return runService(arguments[1:], stdout, stderr)
 	}
-	err := options.Validate()
-	if flags.NArg() > 0 {
-		err = errors.Join(fmt.Errorf("argument %q: not expected", flags.Arg(0)), err)
+	if len(arguments) > 0 && isOperatorCommand(arguments[0]) {
+		return runOperator(arguments[0], arguments[1:], stdout, stderr)
 	}
-	if err != nil {
-		fmt.Fprintf(stderr, "ems-agent: usage:\n%v\nSee ems-agent -help, and ems-agent local for a server without a cluster.\n", err)
-		return exitUsage
-	}
-	options.Log, err = newLogger()
-	if err != nil {
-		fmt.Fprintf(stderr, "ems-agent: log: %v\n", err)
-		return exitFailure
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := agent.Run(ctx, options); err != nil {
-		fmt.Fprintf(stderr, "ems-agent: %v\n", err)
-		return exitFailure
-	}
-	return 0
+	return runAgent(arguments, stdout, stderr)
 }
 
 // newLogger writes JSON to the standard error. Nothing is sampled away: every line tells of a change on the server.

@@ -16,7 +16,7 @@ func TestRunAnswersWithoutStarting(t *testing.T) {
 	}{
 		"the version is printed":            {arguments: []string{"--version"}, wantOutput: version.String()},
 		"help is no failure":                {arguments: []string{"-help"}, wantErrors: "-trust-file"},
-		"missing flags are a usage error":   {wantExit: 2, wantErrors: "-namespace: required"},
+		"missing flags are a usage error":   {arguments: []string{"-state-dir", "nowhere"}, wantExit: 2, wantErrors: "is not enrolled"},
 		"unknown flags are a usage error":   {arguments: []string{"-colour"}, wantExit: 2, wantErrors: "not defined: -colour"},
 		"further arguments are not ignored": {arguments: []string{"start"}, wantExit: 2, wantErrors: `argument "start": not expected`},
 	} {

@@ -1,6 +1,6 @@
 // Command kubectl-mitigation is what publishers of mitigations and operators of servers work with. As a plugin of kubectl it is
 // called "kubectl mitigation"; it needs no kubectl, and a cluster only for what is in one: "simulate --server", "explain", the verbs
-// that steer, and "rollout".
+// that steer, "rollout", and "enroll".
 //
 // # Usage
 //
@@ -17,6 +17,7 @@
 //	kubectl mitigation block|unblock|approve ID --pool NAME --reason TEXT
 //	kubectl mitigation suspend ID|--all, enable, disable, repair
 //	kubectl mitigation rollout status|history|pause|resume|promote|abort|undo|retry ID
+//	kubectl mitigation enroll POOL/SERVER...
 //	kubectl mitigation version
 //
 // Every command explains itself with --help. Exit codes: 0 done or valid, 1 failed or refused, 2 wrong usage.
@@ -25,6 +26,6 @@
 // # Considerations
 //
 // The commands of publishers read files and flags and print; what they do is package internal/publish. Those that work with a cluster
-// are in the folder internal here: fleet reads, steer writes (docs/decisions/0008), explain and rolloutcmd tell. They share no
-// framework but the standard flag package and the few types of package cli.
+// are in the folder internal here: fleet reads, steer writes (docs/decisions/0008), explain and rolloutcmd tell, enroll makes the
+// identities of servers (docs/decisions/0009). They share no framework but the standard flag package and the few types of package cli.
 package main

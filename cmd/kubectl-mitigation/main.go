@@ -15,6 +15,7 @@ import (
 	_ "time/tzdata" // windows of rollouts name time zones, and Windows has no such data
 
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/cli"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/enroll"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/explain"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/rolloutcmd"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/steer"
@@ -61,7 +62,7 @@ func commands() []command {
 		{name: "test-connectivity", summary: "go the way of a feed: fetch, verify, read", bind: bindConnectivity},
 		{name: "simulate", summary: simulateSummary, bind: bindSimulate},
 	}
-	for _, c := range slices.Concat(explain.Commands(), steer.Commands(), rolloutcmd.Commands()) {
+	for _, c := range slices.Concat(explain.Commands(), steer.Commands(), rolloutcmd.Commands(), enroll.Commands()) {
 		list = append(list, command{c.Name, c.Arguments, c.Summary, c.Optional, func(p *program, flags *flag.FlagSet) func(context.Context, []string) error {
 			return c.Bind(p.world(), flags)
 		}})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/enroll"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/explain"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/rolloutcmd"
 	"mitigation.dev/ems/internal/publish"
@@ -30,7 +31,7 @@ const preface = `# kubectl mitigation
 
 <!-- Written by "go test ./cmd/kubectl-mitigation -run TestReference -update" from the flags of the commands. -->
 
-What the commands of publishers are for stands in the [guide for publishers](../guides/publish-your-own.md), those of operators in the guides on [steering](../guides/steer.md) and [rollouts](../guides/rollouts.md), the fields of ` + "`-o json`" + ` in [their own page](kubectl-mitigation-json.md).
+What the commands of publishers are for stands in the [guide for publishers](../guides/publish-your-own.md), those of operators in the guides on [steering](../guides/steer.md), [rollouts](../guides/rollouts.md) and [enrolment](../operations/enroll.md), the fields of ` + "`-o json`" + ` in [their own page](kubectl-mitigation-json.md).
 
 | exit code | meaning |
 |---|---|
@@ -93,7 +94,7 @@ func TestEveryFieldOfJSONIsExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := map[string]bool{}
-	for _, output := range []any{publish.Report{}, publish.Finding{}, publish.BundleReport{}, publish.Connectivity{}, explain.Explanation{}, rolloutcmd.RolloutStatus{}, rolloutcmd.RolloutHistory{}} {
+	for _, output := range []any{publish.Report{}, publish.Finding{}, publish.BundleReport{}, publish.Connectivity{}, explain.Explanation{}, rolloutcmd.RolloutStatus{}, rolloutcmd.RolloutHistory{}, enroll.Enrollment{}} {
 		value := reflect.TypeOf(output)
 		_, section, found := strings.Cut(string(text), "\n## "+value.Name()+"\n")
 		section, _, _ = strings.Cut(section, "\n## ")

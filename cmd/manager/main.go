@@ -15,9 +15,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"mitigation.dev/ems/controllers"
+	"mitigation.dev/ems/controllers/scrape"
 	"mitigation.dev/ems/internal/version"
 )
 
@@ -26,16 +26,17 @@ const reconcileTimeout = time.Minute
 
 // options are the manager's flags.
 type options struct {
-	metricsAddress string
-	probeAddress   string
-	leaderElect    bool
-	namespace      string
-	showVersion    bool
-	zap            zap.Options
+	metrics      scrape.Options
+	probeAddress string
+	leaderElect  bool
+	namespace    string
+	showVersion  bool
+	zap          zap.Options
 }
 
 func (o *options) bind(flags *flag.FlagSet) {
-	flags.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "address that metrics are served on, such as :8080; 0 serves none")
+	flags.StringVar(&o.metrics.Address, "metrics-bind-address", "0", "address that metrics are served on, over TLS, such as :8443; 0 serves none")
+	flags.StringVar(&o.metrics.CertDir, "metrics-cert-dir", "", "folder with tls.crt and tls.key for the metrics; without it the manager signs a certificate for itself")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address that /healthz and /readyz are served on; 0 serves none")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "run only while this manager holds the lease, so that several can stand by")
 	flags.StringVar(&o.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the manager's own namespace; defaults to $POD_NAMESPACE, then ems-system")
@@ -62,6 +63,9 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
+	if err := o.metrics.Validate(); err != nil {
+		return err
+	}
 	rest, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("find the API server: %w", err)
@@ -70,7 +74,7 @@ func run(ctx context.Context, o options) error {
 		Scheme:                        controllers.Scheme(),
 		Cache:                         controllers.CacheOptions(),
 		Client:                        controllers.ClientOptions(),
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
+		Metrics:                       o.metrics.Server(),
 		HealthProbeBindAddress:        o.probeAddress,
 		Controller:                    config.Controller{ReconciliationTimeout: reconcileTimeout},
 		LeaderElection:                o.leaderElect,

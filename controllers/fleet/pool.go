@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
@@ -39,6 +40,8 @@ func poolStatus(v poolView) emsv1.PoolMitigationConfigStatus {
 		History:            v.pool.Status.History, // Package rollout writes it.
 	}
 	inSync := 0
+	silent := silentServers(v.servers)
+	status.Silent = new(number32(len(silent)))
 	for i := range v.servers {
 		if v.plan != nil && serverInSync(&v.servers[i], v.plan.Generation) {
 			inSync++
@@ -54,7 +57,7 @@ func poolStatus(v poolView) emsv1.PoolMitigationConfigStatus {
 	}
 	status.Summary = poolSummary(status.Mitigations, inSync, len(v.servers))
 	status.Summary.Mode = v.mode()
-	conditions.Set(&status.Conditions, v.pool.Generation, poolOutcome(v, status, inSync))
+	conditions.Set(&status.Conditions, v.pool.Generation, poolOutcome(v, status, inSync, silent))
 	return status
 }
 
@@ -77,7 +80,7 @@ func (v poolView) mode() string {
 	}
 }
 
-func poolOutcome(v poolView, status emsv1.PoolMitigationConfigStatus, inSync int) conditions.Outcome {
+func poolOutcome(v poolView, status emsv1.PoolMitigationConfigStatus, inSync int, silent []string) conditions.Outcome {
 	if v.specErr != nil {
 		return conditions.Stalled(emsv1.InvalidSpecReason,
 			fmt.Sprintf("the plan stays as it is, because it is not clear whether a configuration speaks for this pool; correct %v", v.specErr))
@@ -105,6 +108,10 @@ func poolOutcome(v poolView, status emsv1.PoolMitigationConfigStatus, inSync int
 			reason = emsv1.RollingOutReason
 		}
 		return conditions.Working(reason, rolloutMessage(moving))
+	}
+	if len(silent) > 0 && inSync+len(silent) == len(v.servers) {
+		return conditions.Working(emsv1.AgentsSilentReason, fmt.Sprintf("%d of %d servers are silent (%s), the others are in sync with the plan; see whether they are on",
+			len(silent), len(v.servers), strings.Join(firstFew(silent), ", ")))
 	}
 	if inSync < len(v.servers) {
 		return conditions.Working(emsv1.RollingOutReason, fmt.Sprintf("%d of %d servers are in sync with the plan", inSync, len(v.servers)))
@@ -176,6 +183,19 @@ func pendingSource(v poolView) string {
 func serverInSync(server *emsv1.PoolServer, planGeneration int64) bool {
 	return server.Status.ObservedPlanGeneration == planGeneration &&
 		meta.IsStatusConditionTrue(server.Status.Conditions, emsv1.ReadyCondition)
+}
+
+// silentServers names the servers that have not shown for a while that they are alive.
+func silentServers(servers []emsv1.PoolServer) []string {
+	var names []string
+	for i := range servers {
+		c := meta.FindStatusCondition(servers[i].Status.Conditions, emsv1.ReadyCondition)
+		if c != nil && c.Status == metav1.ConditionUnknown && c.Reason == emsv1.AgentSilentReason {
+			names = append(names, servers[i].Name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // mitigationInPool counts the servers of a pool by where they stand with a planned mitigation. A server that took it back by itself, since
@@ -258,7 +278,7 @@ func (c *counts) add(want wanted, m emsv1.ServerMitigation) {
 		c.notApplicable++
 	case emsv1.StateRemoved:
 		switch {
-		case want.desired == emsv1.DesiredApply:
+		case want.desired == emsv1.DesiredApply && m.Reason != string(policy.BlockedOnServer):
 			c.pending++
 		case policy.Reason(m.Reason).Blocked():
 			c.blocked++

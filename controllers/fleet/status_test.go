@@ -32,6 +32,12 @@ func server(name string, ready bool, states ...emsv1.ServerMitigation) emsv1.Poo
 	}
 }
 
+// silent is what package liveness makes of a server.
+func silent(s emsv1.PoolServer) emsv1.PoolServer {
+	s.Status.Conditions = []metav1.Condition{{Type: emsv1.ReadyCondition, Status: metav1.ConditionUnknown, Reason: emsv1.AgentSilentReason}}
+	return s
+}
+
 func state(id emsv1.MitigationID, s emsv1.MitigationState, reason string) emsv1.ServerMitigation {
 	return emsv1.ServerMitigation{ID: id, State: s, Reason: reason}
 }
@@ -89,6 +95,7 @@ func TestPoolStatus(t *testing.T) {
 		view        poolView
 		wantReady   string
 		wantSummary emsv1.PoolSummary
+		wantSilent  int32
 	}{
 		"without a plan the pool waits for one": {
 			view:        poolView{},
@@ -182,6 +189,20 @@ func TestPoolStatus(t *testing.T) {
 			wantReady:   "Ready=False RollingOut, Reconciling=True RollingOut",
 			wantSummary: emsv1.PoolSummary{InSync: "1/2", Applied: "M1"},
 		},
+		"one is silent, the other in sync": {
+			view: poolView{plan: plan(apply), servers: []emsv1.PoolServer{
+				server("fe01", true, state("M1", emsv1.StateApplied, "Enabled")), silent(server("fe02", true, state("M1", emsv1.StateApplied, "Enabled")))}},
+			wantReady:   "Ready=False AgentsSilent, Reconciling=True AgentsSilent",
+			wantSummary: emsv1.PoolSummary{InSync: "1/2", Applied: "M1"},
+			wantSilent:  1,
+		},
+		"one is silent, the other on its way": {
+			view: poolView{plan: plan(apply), servers: []emsv1.PoolServer{
+				{ObjectMeta: metav1.ObjectMeta{Name: "fe01"}}, silent(server("fe02", true, state("M1", emsv1.StateApplied, "Enabled")))}},
+			wantReady:   "Ready=False RollingOut, Reconciling=True RollingOut",
+			wantSummary: emsv1.PoolSummary{InSync: "0/2", Applied: "M1"},
+			wantSilent:  1,
+		},
 		"one server failed": {
 			view: poolView{plan: plan(apply), servers: []emsv1.PoolServer{
 				server("fe01", true, state("M1", emsv1.StateApplied, "Enabled")),
@@ -219,6 +240,9 @@ func TestPoolStatus(t *testing.T) {
 			status := poolStatus(tc.view)
 			if got := ready(status.Conditions); got != tc.wantReady {
 				t.Errorf("conditions = %s, want %s", got, tc.wantReady)
+			}
+			if got := ptr.Deref(status.Silent, -1); got != tc.wantSilent {
+				t.Errorf("%d servers are silent, want %d", got, tc.wantSilent)
 			}
 			tc.wantSummary.Mode = "Enforce"
 			if diff := cmp.Diff(tc.wantSummary, status.Summary); diff != "" {
@@ -276,13 +300,14 @@ func TestMitigationInPoolCountsEveryServerOnce(t *testing.T) {
 	}
 	unknown := state("M1", emsv1.StateApplied, "MayBeShadowed")
 	unknown.Effective = emsv1.EffectiveUnknown
-	servers = append(servers, server("fe12", true, unknown))
+	servers = append(servers, server("fe12", true, unknown), server("fe13", false, state("M1", emsv1.StateRemoved, "BlockedOnServer")))
 	entry := planned("M1", emsv1.DesiredApply, "Enabled")
 	got := mitigationInPool(&entry, servers, fromapi.Servers(servers))
 	want := emsv1.ServerCounts{
-		Total: ptr.To[int32](12), Applied: ptr.To[int32](2), Failed: ptr.To[int32](2), Ineffective: ptr.To[int32](2), NotApplicable: ptr.To[int32](1),
-		// Removed, although the plan wants it by now, and silence both mean that the server is still on its way.
-		Pending: ptr.To[int32](3), Blocked: ptr.To[int32](0), Other: ptr.To[int32](2),
+		Total: ptr.To[int32](13), Applied: ptr.To[int32](2), Failed: ptr.To[int32](2), Ineffective: ptr.To[int32](2), NotApplicable: ptr.To[int32](1),
+		// Removed, although the plan wants it by now, and silence both mean that the server is still on its way, unless somebody
+		// at the server keeps it off.
+		Pending: ptr.To[int32](3), Blocked: ptr.To[int32](1), Other: ptr.To[int32](2),
 	}
 	if diff := cmp.Diff(want, got.Servers); diff != "" {
 		t.Errorf("counts differ (-want +got):\n%s", diff)

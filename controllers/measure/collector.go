@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -35,6 +36,9 @@ var (
 		[]string{"namespace", "pool", "mitigation"}, nil)
 )
 
+var servers = prometheus.NewDesc("ems_servers",
+	"Servers of all pools. state is silent for those that have not shown for a while that they are alive, else heard.", []string{"state"}, nil)
+
 // exported is what the registry asks. It takes a metric once, and a process may run several managers in turn.
 var exported = &collector{}
 
@@ -56,7 +60,7 @@ func Export(reader client.Reader, clock clock.PassiveClock) {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{exceptionExpiry, exceptions, rollouts, rolloutState, rolloutStage} {
+	for _, d := range []*prometheus.Desc{exceptionExpiry, exceptions, rollouts, rolloutState, rolloutStage, servers} {
 		out <- d
 	}
 }
@@ -76,6 +80,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	for _, m := range measureExceptions(objects, s.clock.Now()) {
+		out <- m
+	}
+	for _, m := range measureServers(objects.pools) {
 		out <- m
 	}
 	for _, m := range measureRollouts(objects.plans) {
@@ -100,6 +107,16 @@ func (s *source) read(ctx context.Context) (objects, error) {
 		}
 	}
 	return objects{configurations: configurations.Items, pools: pools.Items, plans: plans.Items}, nil
+}
+
+// measureServers sums up what the statuses of pools say.
+func measureServers(pools []emsv1.PoolMitigationConfig) []prometheus.Metric {
+	all, silent := 0, 0
+	for i := range pools {
+		all += int(ptr.Deref(pools[i].Status.Servers, 0))
+		silent += int(ptr.Deref(pools[i].Status.Silent, 0))
+	}
+	return []prometheus.Metric{gauge(servers, float64(all-silent), "heard"), gauge(servers, float64(silent), "silent")}
 }
 
 func gauge(desc *prometheus.Desc, value float64, labels ...string) prometheus.Metric {

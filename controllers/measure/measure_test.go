@@ -281,3 +281,17 @@ func BenchmarkCollect(b *testing.B) {
 		measureRollouts(from.plans)
 	}
 }
+
+func TestServersAreCountedFromPools(t *testing.T) {
+	pool := func(name string, servers, silent int32) *emsv1.PoolMitigationConfig {
+		return &emsv1.PoolMitigationConfig{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "pool", Name: name}, Status: emsv1.PoolMitigationConfigStatus{Servers: &servers, Silent: &silent},
+		}
+	}
+	c, _ := exporter(t, time.Unix(1_900_000_000, 0), pool("a", 10, 2), pool("b", 5, 1),
+		&emsv1.PoolMitigationConfig{ObjectMeta: metav1.ObjectMeta{Namespace: "pool", Name: "new"}})
+	want := map[string]float64{"{heard}": 12, "{silent}": 3}
+	if diff := cmp.Diff(want, values(t, c, "ems_servers")); diff != "" {
+		t.Errorf("servers (-want +got):\n%s", diff)
+	}
+}

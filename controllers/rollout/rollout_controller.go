@@ -67,7 +67,11 @@ func (r *Reconciler) reconcile(ctx context.Context, pool *emsv1.PoolMitigationCo
 		return ctrl.Result{}, err
 	}
 	plan := rollout.Make(seen.Input())
-	if err := r.write(ctx, seen, fit(render(seen, feeds, plan), seen.Plan)); err != nil {
+	spec := render(seen, feeds, plan)
+	if spec.Reporting, err = r.reporting(ctx, len(seen.Servers), seen.Plan); err != nil {
+		return ctrl.Result{}, err
+	}
+	if err := r.write(ctx, seen, fit(spec, seen.Plan)); err != nil {
 		return ctrl.Result{}, err
 	}
 	if plan.Next.IsZero() {

@@ -162,6 +162,8 @@ var _ = Describe("A rollout", func() {
 		Eventually(ready(ctx, mitigation)).Should(Equal("Stalled RolloutHalted"))
 		Expect(mitigation).To(kstatus.BeConsistent())
 		Eventually(func() ([]string, error) { return warnings(ctx, pool) }).Should(ContainElement("Halted"))
+		// A corrected revision that comes sooner takes the place of this transition.
+		Eventually(history(ctx)).Should(ContainElement("Reverted"))
 
 		By("publishing a corrected one")
 		revise(ctx, 3)

@@ -45,6 +45,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&emsv1.MitigationPlan{}, r.planHandler(), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&emsv1.PoolMitigationConfig{}, gather.Handler(burst, r.poolsBehind),
 			builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
+		Watches(&emsv1.PoolMitigationConfig{}, gather.Handler(burst, r.outOfStep), builder.WithPredicates(countChanged())).
 		Watches(&emsv1.MitigationConfiguration{}, handler.EnqueueRequestsFromMapFunc(r.allPools),
 			builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&emsv1.Mitigation{}, gather.Handler(burst, r.allPools),

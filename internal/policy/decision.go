@@ -30,6 +30,8 @@ const (
 	BlockedByOrganization Reason = "BlockedByOrganization"
 	// BlockedByPool: the pool blocks the mitigation.
 	BlockedByPool Reason = "BlockedByPool"
+	// BlockedOnServer: a person blocks the mitigation, or everything, at the server itself.
+	BlockedOnServer Reason = "BlockedOnServer"
 	// Audit: the pool is only looked at.
 	Audit Reason = "Audit"
 	// NotApplicable: the server's product, role or build is not affected.
@@ -73,7 +75,9 @@ const (
 )
 
 // Blocked reports whether the reason is that somebody blocked the mitigation.
-func (r Reason) Blocked() bool { return r == BlockedByOrganization || r == BlockedByPool }
+func (r Reason) Blocked() bool {
+	return r == BlockedByOrganization || r == BlockedByPool || r == BlockedOnServer
+}
 
 // waiting says in words why a rollout has not reached a server.
 func (r Reason) waiting() string {

@@ -7,6 +7,9 @@ import (
 
 // Situation is what a server's own decision depends on beside the pool's.
 type Situation struct {
+	// OnServer says who blocks the mitigation, or everything, at the server itself; empty if nobody does. It counts in Audit
+	// mode too: who stands at a server that has a problem wants the mitigation gone.
+	OnServer string
 	// Released says that the rollout has reached the server.
 	Released bool
 	// Waiting is the rollout's reason for not having reached the server; empty for AwaitingStage.
@@ -44,6 +47,10 @@ func AtServer(planned Decision, now time.Time) Decision {
 func ForServer(pool Decision, s Situation) Decision { return forServer(pool, s, nil) }
 
 func forServer(pool Decision, s Situation, t *trace) Decision {
+	if s.OnServer != "" && pool.Reason != Suspended {
+		t.judged("Is it blocked at the server?", "yes: "+s.OnServer, "", "PoolServer status.local", "")
+		return Decision{Desired: Remove, Reason: BlockedOnServer, Message: s.OnServer}
+	}
 	if s.AuditOnly && pool.Reason != Suspended {
 		inEnforce := s
 		inEnforce.AuditOnly = false

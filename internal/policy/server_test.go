@@ -186,3 +186,38 @@ func TestForServer(t *testing.T) {
 		})
 	}
 }
+
+func TestForServerHearsThePeopleAtTheServer(t *testing.T) {
+	const said = "M1 is blocked on this server, by alice"
+	for name, tc := range map[string]struct {
+		pool policy.Decision
+		s    policy.Situation
+		want policy.Decision
+	}{
+		"it goes although the pool wants it": {
+			pool: policy.Decision{Desired: policy.Apply, Reason: policy.Enabled}, s: policy.Situation{OnServer: said, Released: true},
+			want: policy.Decision{Desired: policy.Remove, Reason: policy.BlockedOnServer, Message: said},
+		},
+		"it goes in Audit mode": {
+			pool: policy.Decision{Desired: policy.Apply, Reason: policy.Enabled}, s: policy.Situation{OnServer: said, AuditOnly: true},
+			want: policy.Decision{Desired: policy.Remove, Reason: policy.BlockedOnServer, Message: said},
+		},
+		"it goes although mitigations are disabled": {
+			pool: policy.Decision{Desired: policy.Hold, Reason: policy.MitigationsDisabled}, s: policy.Situation{OnServer: said},
+			want: policy.Decision{Desired: policy.Remove, Reason: policy.BlockedOnServer, Message: said},
+		},
+		"a kill switch of the cluster is named first": {
+			pool: policy.Decision{Desired: policy.Remove, Reason: policy.Suspended}, s: policy.Situation{OnServer: said},
+			want: policy.Decision{Desired: policy.Remove, Reason: policy.Suspended},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, policy.ForServer(tc.pool, tc.s)); diff != "" {
+				t.Errorf("decision differs (-want +got):\n%s", diff)
+			}
+		})
+	}
+	if !policy.BlockedOnServer.Blocked() {
+		t.Error("it does not count as blocked")
+	}
+}

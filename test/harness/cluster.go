@@ -96,7 +96,7 @@ type ServerOptions struct {
 	Believes map[string]emsv1.TrustPolicy
 }
 
-// AddServer makes the files of a server and its PoolServer. Its agent is ready to be started.
+// AddServer makes the files of a server and enrols it in its pool. Its agent is ready to be started.
 func (e *Environment) AddServer(ctx context.Context, pool Pool, name string, options ServerOptions) (*Server, error) {
 	dir := filepath.Join(e.Dir, "servers", pool.Namespace, name)
 	s := &Server{Name: name, Pool: pool, Root: filepath.Join(dir, "disk"), TrustFile: filepath.Join(dir, "trust.yaml")}
@@ -121,15 +121,14 @@ func (e *Environment) AddServer(ctx context.Context, pool Pool, name string, opt
 	e.mu.Lock()
 	e.servers = append(e.servers, s)
 	e.mu.Unlock()
-	state := filepath.Join(dir, "state")
-	if err := os.MkdirAll(state, 0o700); err != nil {
+	s.StateDir = filepath.Join(dir, "state")
+	if err := os.MkdirAll(s.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("server %s: %w", name, err)
 	}
 	if err := s.Believe(options.Believes); err != nil {
 		return nil, err
 	}
-	kubeconfig := filepath.Join(dir, "kubeconfig")
-	if err := e.serviceAccountKubeconfig(kubeconfig, pool.Namespace, name); err != nil {
+	if err := e.enrol(ctx, s, s.StateDir); err != nil {
 		return nil, err
 	}
 	if options.Build == "" {
@@ -138,15 +137,11 @@ func (e *Environment) AddServer(ctx context.Context, pool Pool, name string, opt
 	s.Agent = e.started.add(&Process{
 		Name: "agent on " + name, Path: e.Programs.Agent, LogPath: filepath.Join(e.Dir, "logs", pool.Namespace+"-"+name+".log"),
 		Args: []string{
-			"--kubeconfig=" + kubeconfig, "--namespace=" + pool.Namespace, "--pool=" + pool.Name, "--server=" + name,
-			"--iis-root=" + s.Root, "--state-dir=" + state, "--trust-file=" + s.TrustFile,
+			"--iis-root=" + s.Root, "--state-dir=" + s.StateDir, "--trust-file=" + s.TrustFile,
 			"--product=" + string(emsv1.ExchangeServer), "--role=Mailbox", "--build=" + options.Build,
 		},
 	})
-	return s, e.Apply(ctx, &emsv1.PoolServer{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: pool.Namespace, Labels: map[string]string{"ems.mitigation.dev/pool": pool.Name}},
-		Spec:       emsv1.PoolServerSpec{PoolName: pool.Name, HostName: s.HostName()},
-	})
+	return s, nil
 }
 
 // Feed is a MitigationFeed for the endpoint that believes whom trust says.

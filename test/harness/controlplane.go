@@ -71,7 +71,7 @@ func (c *ControlPlane) apiServerArguments(port string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Service accounts get no tokens here, but the API server does not start without a key to sign them with.
+	// What the API server signs the tokens of service accounts with: those of the agents.
 	tokens, err := c.authority.issue(certificateTemplate(c.authority.certificate.Subject))
 	if err != nil {
 		return nil, err

@@ -105,7 +105,7 @@ func (e *Environment) StartControlPlane(ctx context.Context) error {
 	return nil
 }
 
-// Install installs the CRDs, the roles and the manager's namespace from config/, as an operator would.
+// Install installs the CRDs, the roles, the admission policies and the manager's namespace from config/, as an operator would.
 func (e *Environment) Install(ctx context.Context) error {
 	config := func(parts ...string) string {
 		return filepath.Join(append([]string{e.Root, "config"}, parts...)...)
@@ -114,6 +114,7 @@ func (e *Environment) Install(ctx context.Context) error {
 		{"apply", "--server-side", "-k", config("crd")},
 		{"apply", "--server-side", "-f", config("manager", "namespace.yaml")},
 		{"apply", "--server-side", "-k", config("rbac")},
+		{"apply", "--server-side", "-k", config("admission")},
 		{"wait", "--for=condition=Established", "--timeout=60s", "crd", "-l", "app.kubernetes.io/part-of=ems"},
 	} {
 		if _, err := e.Kubectl.Run(ctx, arguments...); err != nil {

@@ -28,6 +28,8 @@ type Server struct {
 	Root string
 	// TrustFile is the trust policy of the server.
 	TrustFile string
+	// StateDir is where its agent keeps what it remembers.
+	StateDir string
 	// Agent is the process of its agent.
 	Agent *Process
 	// URL is where its site is served, by a stand-in for IIS.
@@ -37,6 +39,15 @@ type Server struct {
 	address string
 	port    int
 	site    *http.Server
+}
+
+// Command runs one of the agent's commands for people at the server, and returns what it prints.
+func (s *Server) Command(ctx context.Context, arguments ...string) (string, error) {
+	output, err := run(ctx, "", s.Agent.Path, append(arguments, "--state-dir="+s.StateDir)...)
+	if err != nil {
+		return "", fmt.Errorf("server %s: %w", s.Name, err)
+	}
+	return string(output), nil
 }
 
 // ConfigFile is the path of applicationHost.config.

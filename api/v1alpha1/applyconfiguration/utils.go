@@ -40,6 +40,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.HTTPCheckApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HTTPHeader"):
 		return &apiv1alpha1.HTTPHeaderApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("LocalBlock"):
+		return &apiv1alpha1.LocalBlockApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("LocalUse"):
+		return &apiv1alpha1.LocalUseApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Mitigation"):
 		return &apiv1alpha1.MitigationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MitigationAction"):
@@ -80,6 +84,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PlanHealthChecksApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PlannedMitigation"):
 		return &apiv1alpha1.PlannedMitigationApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PlanReporting"):
+		return &apiv1alpha1.PlanReportingApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PlanRevocation"):
 		return &apiv1alpha1.PlanRevocationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PlanRollout"):
@@ -132,10 +138,14 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SampleRequestApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServerCounts"):
 		return &apiv1alpha1.ServerCountsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ServerCredential"):
+		return &apiv1alpha1.ServerCredentialApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServerFacts"):
 		return &apiv1alpha1.ServerFactsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServerGate"):
 		return &apiv1alpha1.ServerGateApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ServerLocal"):
+		return &apiv1alpha1.ServerLocalApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServerMitigation"):
 		return &apiv1alpha1.ServerMitigationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServerSummary"):

@@ -247,6 +247,30 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
 - name: dev.mitigation.ems.api.v1alpha1.Lifecycle
   scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.LocalBlock
+  map:
+    fields:
+    - name: expiryTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: id
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.MitigationID
+    - name: use
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.LocalUse
+- name: dev.mitigation.ems.api.v1alpha1.LocalUse
+  map:
+    fields:
+    - name: by
+      type:
+        scalar: string
+    - name: reason
+      type:
+        scalar: string
+    - name: time
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: dev.mitigation.ems.api.v1alpha1.Mitigation
   map:
     fields:
@@ -584,6 +608,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: repairRequest
       type:
         scalar: string
+    - name: reporting
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.PlanReporting
     - name: revocation
       type:
         list:
@@ -772,6 +799,15 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: numeric
           elementRelationship: associative
+- name: dev.mitigation.ems.api.v1alpha1.PlanReporting
+  map:
+    fields:
+    - name: leaseSeconds
+      type:
+        scalar: numeric
+    - name: windowSeconds
+      type:
+        scalar: numeric
 - name: dev.mitigation.ems.api.v1alpha1.PlanRevocation
   map:
     fields:
@@ -1023,6 +1059,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: servers
       type:
         scalar: numeric
+    - name: silent
+      type:
+        scalar: numeric
     - name: summary
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.PoolSummary
@@ -1131,6 +1170,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: dev.mitigation.ems.api.v1alpha1.PoolServerStatus
   map:
     fields:
+    - name: clockSkewSeconds
+      type:
+        scalar: numeric
     - name: conditions
       type:
         list:
@@ -1139,6 +1181,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: credential
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.ServerCredential
     - name: facts
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.ServerFacts
@@ -1150,6 +1195,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
+    - name: local
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.ServerLocal
     - name: mitigations
       type:
         list:
@@ -1451,6 +1499,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: total
       type:
         scalar: numeric
+- name: dev.mitigation.ems.api.v1alpha1.ServerCredential
+  map:
+    fields:
+    - name: expiryTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: dev.mitigation.ems.api.v1alpha1.ServerFacts
   map:
     fields:
@@ -1484,6 +1538,23 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: verdict
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.GateVerdict
+- name: dev.mitigation.ems.api.v1alpha1.ServerLocal
+  map:
+    fields:
+    - name: blocked
+      type:
+        list:
+          elementType:
+            namedType: dev.mitigation.ems.api.v1alpha1.LocalBlock
+          elementRelationship: associative
+          keys:
+          - id
+    - name: killSwitch
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.LocalUse
+    - name: repair
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.LocalUse
 - name: dev.mitigation.ems.api.v1alpha1.ServerMitigation
   map:
     fields:

@@ -235,6 +235,7 @@ func (x *Explanation) asked(o *Objects, m *emsv1.Mitigation, now *rollout.Entry,
 // server gathers the server's side of the decision.
 func (x *Explanation) server(o *Objects, m *emsv1.Mitigation, planned *emsv1.PlannedMitigation) *policy.ServerCase {
 	side := &policy.ServerCase{Facts: x.facts(o.Server.Status.Facts)}
+	side.Situation.OnServer = onServer(o.Server.Status.Local, x.Mitigation, o.Now)
 	side.Situation.AuditOnly = o.Pool.Spec.GetMode() == emsv1.ModeAudit
 	if m != nil {
 		var err error

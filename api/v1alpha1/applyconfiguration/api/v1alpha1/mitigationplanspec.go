@@ -25,6 +25,8 @@ type MitigationPlanSpecApplyConfiguration struct {
 	MustPass []SampleRequestApplyConfiguration `json:"mustPass,omitempty"`
 	// healthChecks are what servers look at before and after they put a mitigation in place.
 	HealthChecks *PlanHealthChecksApplyConfiguration `json:"healthChecks,omitempty"`
+	// reporting says how servers show that they are alive, and when they report.
+	Reporting *PlanReportingApplyConfiguration `json:"reporting,omitempty"`
 	// repairRequest is any text; another one makes agents look at everything anew and try again what they had given up.
 	RepairRequest *string `json:"repairRequest,omitempty"`
 	// fixedBuilds are builds that make a mitigation unnecessary, of every configuration in scope.
@@ -99,6 +101,14 @@ func (b *MitigationPlanSpecApplyConfiguration) WithMustPass(values ...*SampleReq
 // If called multiple times, the HealthChecks field is set to the value of the last call.
 func (b *MitigationPlanSpecApplyConfiguration) WithHealthChecks(value *PlanHealthChecksApplyConfiguration) *MitigationPlanSpecApplyConfiguration {
 	b.HealthChecks = value
+	return b
+}
+
+// WithReporting sets the Reporting field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Reporting field is set to the value of the last call.
+func (b *MitigationPlanSpecApplyConfiguration) WithReporting(value *PlanReportingApplyConfiguration) *MitigationPlanSpecApplyConfiguration {
+	b.Reporting = value
 	return b
 }
 

@@ -17,6 +17,8 @@ type PoolMitigationConfigStatusApplyConfiguration struct {
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// servers is the number of servers in the pool.
 	Servers *int32 `json:"servers,omitempty"`
+	// silent is the number of servers that have not shown for a while that they are alive.
+	Silent *int32 `json:"silent,omitempty"`
 	// summary puts the pool in a few words.
 	Summary *PoolSummaryApplyConfiguration `json:"summary,omitempty"`
 	// history is what happened last to mitigations in the pool, the newest last; at most 100 entries.
@@ -57,6 +59,14 @@ func (b *PoolMitigationConfigStatusApplyConfiguration) WithObservedGeneration(va
 // If called multiple times, the Servers field is set to the value of the last call.
 func (b *PoolMitigationConfigStatusApplyConfiguration) WithServers(value int32) *PoolMitigationConfigStatusApplyConfiguration {
 	b.Servers = &value
+	return b
+}
+
+// WithSilent sets the Silent field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Silent field is set to the value of the last call.
+func (b *PoolMitigationConfigStatusApplyConfiguration) WithSilent(value int32) *PoolMitigationConfigStatusApplyConfiguration {
+	b.Silent = &value
 	return b
 }
 

@@ -11,7 +11,7 @@ import (
 //
 // PoolServerStatus is what the agent reports of its server.
 type PoolServerStatusApplyConfiguration struct {
-	// conditions are Ready, TrustAnchorsCurrent and TrustChecksPassed, and Reconciling or Stalled while they are True.
+	// conditions are Ready, TrustAnchorsCurrent, TrustChecksPassed and ClockInSync, and Reconciling or Stalled while they are True.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation of the spec that the status speaks of.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
@@ -23,6 +23,13 @@ type PoolServerStatusApplyConfiguration struct {
 	Summary *ServerSummaryApplyConfiguration `json:"summary,omitempty"`
 	// mitigations tells where each mitigation of the plan, and each one found in place, stands.
 	Mitigations []ServerMitigationApplyConfiguration `json:"mitigations,omitempty"`
+	// credential is what the agent works with. Absent if it does not come from an enrolment.
+	Credential *ServerCredentialApplyConfiguration `json:"credential,omitempty"`
+	// clockSkewSeconds is by how much the server's clock is ahead of that of the API server, negative if it is behind. Absent while
+	// they agree.
+	ClockSkewSeconds *int64 `json:"clockSkewSeconds,omitempty"`
+	// local is what people did on the server itself. Absent while there is nothing.
+	Local *ServerLocalApplyConfiguration `json:"local,omitempty"`
 	// feeds tells how far the server has followed each feed.
 	Feeds []ObservedFeedApplyConfiguration `json:"feeds,omitempty"`
 }
@@ -88,6 +95,30 @@ func (b *PoolServerStatusApplyConfiguration) WithMitigations(values ...*ServerMi
 		}
 		b.Mitigations = append(b.Mitigations, *values[i])
 	}
+	return b
+}
+
+// WithCredential sets the Credential field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Credential field is set to the value of the last call.
+func (b *PoolServerStatusApplyConfiguration) WithCredential(value *ServerCredentialApplyConfiguration) *PoolServerStatusApplyConfiguration {
+	b.Credential = value
+	return b
+}
+
+// WithClockSkewSeconds sets the ClockSkewSeconds field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ClockSkewSeconds field is set to the value of the last call.
+func (b *PoolServerStatusApplyConfiguration) WithClockSkewSeconds(value int64) *PoolServerStatusApplyConfiguration {
+	b.ClockSkewSeconds = &value
+	return b
+}
+
+// WithLocal sets the Local field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Local field is set to the value of the last call.
+func (b *PoolServerStatusApplyConfiguration) WithLocal(value *ServerLocalApplyConfiguration) *PoolServerStatusApplyConfiguration {
+	b.Local = value
 	return b
 }
 

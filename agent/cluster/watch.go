@@ -1,0 +1,111 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// reconnect is the pause before a watch is tried again: random between a tenth of a second and one after the first failure, and
+// between one and ten seconds after four. So all servers are back ten seconds after an API server is, and not in the same moment;
+// client-go's own pauses grow to a minute.
+func reconnect() *wait.Backoff {
+	return &wait.Backoff{Duration: 100 * time.Millisecond, Cap: time.Second, Factor: 2, Steps: 5, Jitter: 9}
+}
+
+// single watches one object.
+type single struct {
+	toolscache.Store
+
+	cluster *Cluster
+	name    string
+	example client.Object
+	list    func() client.ObjectList
+	synced  atomic.Bool
+	told    atomic.Pointer[string]
+}
+
+func (c *Cluster) watch(example client.Object, name string, list func() client.ObjectList) *single {
+	return &single{Store: toolscache.NewStore(toolscache.MetaNamespaceKeyFunc), cluster: c, name: name, example: example, list: list}
+}
+
+// run watches until the context ends.
+func (s *single) run(ctx context.Context) {
+	options := toolscache.ReflectorOptions{Name: "agent", Backoff: reconnect()}
+	toolscache.NewReflectorWithOptions(s.source(), s.example, s, options).RunWithContext(ctx)
+}
+
+// HasSynced reports whether the cluster has said whether there is such an object.
+func (s *single) HasSynced() bool { return s.synced.Load() }
+
+// Replace implements toolscache.ReflectorStore.
+func (s *single) Replace(list []any, version string) error {
+	return s.heard(s.Store.Replace(list, version))
+}
+
+// Add implements toolscache.ReflectorStore.
+func (s *single) Add(object any) error { return s.heard(s.Store.Add(object)) }
+
+// Update implements toolscache.ReflectorStore.
+func (s *single) Update(object any) error { return s.heard(s.Store.Update(object)) }
+
+// Delete implements toolscache.ReflectorStore.
+func (s *single) Delete(object any) error { return s.heard(s.Store.Delete(object)) }
+
+// heard tells of a change. The first one is that of the whole.
+func (s *single) heard(err error) error {
+	s.synced.Store(true)
+	s.told.Store(nil)
+	s.cluster.notify()
+	return err
+}
+
+// tried logs a problem once: an API server may be away for days, and is asked several times a minute.
+func (s *single) tried(ctx context.Context, err error) {
+	if err == nil || ctx.Err() != nil {
+		return
+	}
+	text := err.Error()
+	if old := s.told.Swap(&text); old == nil || *old != text {
+		s.cluster.Log.Info("Watch is interrupted and will be tried again", "object", fmt.Sprintf("%T", s.example), "name", s.name, "problem", text)
+	}
+}
+
+// source is where the object comes from.
+type source struct {
+	*toolscache.ListWatch
+
+	listing bool
+}
+
+// IsWatchListSemanticsUnSupported makes the reflector list before it watches.
+func (s source) IsWatchListSemanticsUnSupported() bool { return s.listing }
+
+func (s *single) source() source {
+	options := func(raw metav1.ListOptions) []client.ListOption {
+		return []client.ListOption{
+			&client.ListOptions{Raw: &raw}, client.InNamespace(s.cluster.Namespace), client.MatchingFields{metav1.ObjectNameField: s.name},
+		}
+	}
+	return source{listing: s.cluster.Listing, ListWatch: &toolscache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
+			l := s.list()
+			err := s.cluster.Client.List(ctx, l, options(raw)...)
+			s.tried(ctx, err)
+			return l, err
+		},
+		WatchFuncWithContext: func(ctx context.Context, raw metav1.ListOptions) (watch.Interface, error) {
+			w, err := s.cluster.Client.Watch(ctx, s.list(), options(raw)...)
+			s.tried(ctx, err)
+			return w, err
+		},
+	}}
+}

@@ -1,0 +1,99 @@
+package cluster
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"mitigation.dev/ems/agent/enforce"
+	"mitigation.dev/ems/agent/gate"
+	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/rollout"
+)
+
+// windowed reports to a pool with a window of a minute, in which this server's moment is the middle.
+func windowed(t *testing.T, below int64) (send func(wantWritten bool, change func(*Report)), a *api, now *time.Time) {
+	t.Helper()
+	a = newAPI(t, poolServer())
+	clock := time.Unix(1_900_000_000, 0)
+	a.cluster.Now, a.cluster.Random = func() time.Time { return clock }, func() float64 { return 0.5 }
+	a.start()
+	plan := &enforce.Plan{
+		Reporting: enforce.Reporting{Window: time.Minute}, Entries: []enforce.Entry{{ID: "M1", Release: rollout.Release{Below: below}}},
+	}
+	report := Report{PlanGeneration: 3, Results: []enforce.Result{}, Window: WindowOf(plan)}
+	send = func(wantWritten bool, change func(*Report)) {
+		t.Helper()
+		change(&report)
+		before := a.applies
+		err := a.cluster.Report(t.Context(), report)
+		var held *HeldError
+		if errors.As(err, &held) == wantWritten || (a.applies > before) != wantWritten || err != nil && held == nil {
+			t.Fatalf("Report() = %v after %d writes, want written = %t", err, a.applies-before, wantWritten)
+		}
+		if held != nil && !held.Until.After(clock) {
+			t.Fatalf("held back until %v, which is over", held.Until)
+		}
+		if wantWritten {
+			a.seen()
+		}
+	}
+	send(true, func(*Report) {}) // the first report of a server waits for nothing
+	return send, a, &clock
+}
+
+func TestSuccessWaitsForItsMoment(t *testing.T) {
+	send, a, now := windowed(t, rollout.Everything)
+	send(false, func(r *Report) { r.Results = []enforce.Result{inPlace("M1")} })
+	*now = now.Add(29 * time.Second)
+	send(false, func(r *Report) { r.PlanGeneration = 4 })
+	*now = now.Add(time.Second)
+	send(true, func(*Report) {}) // both with one write
+	if got := a.server().Status; got.ObservedPlanGeneration != 4 || got.Summary.Applied != "M1" || a.applies != 2 {
+		t.Errorf("status = %+v after %d writes", got, a.applies)
+	}
+	send(false, func(r *Report) { r.PlanGeneration = 5 }) // each has a moment of its own
+}
+
+func TestFailuresWaitForNothing(t *testing.T) {
+	failed := enforce.Result{ID: "M1", State: enforce.Failed, Reason: "SiteNotFound", Message: "no such site"}
+	gated := inPlace("M1")
+	gated.Gate = enforce.Gate{Rollout: "r1-a1-0", Verdict: gate.Failed, Message: "worse"}
+	for name, change := range map[string]func(*Report){
+		"a mitigation that failed": func(r *Report) { r.Results = []enforce.Result{failed} },
+		"a gate that failed":       func(r *Report) { r.Results = []enforce.Result{gated} },
+		"one that IIS does not run": func(r *Report) {
+			m := inPlace("M1")
+			m.Effective = string(emsv1.EffectiveFalse)
+			r.Results = []enforce.Result{m}
+		},
+		"an agent that cannot do its work": func(r *Report) { r.Problem = &Problem{Reason: "JournalFailed", Message: "disk"} },
+		"a plan without a window":          func(r *Report) { r.PlanGeneration, r.Window = 4, Window{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			send, _, _ := windowed(t, rollout.Everything)
+			send(false, func(r *Report) { r.Results = []enforce.Result{inPlace("M2")} })
+			send(true, change)
+			send(true, func(r *Report) { r.PlanGeneration, r.Window = 9, Window{} })
+		})
+	}
+}
+
+func TestSmallStagesWaitLess(t *testing.T) {
+	send, a, now := windowed(t, rollout.Everything/10)
+	send(false, func(r *Report) { r.Results, r.PlanGeneration = []enforce.Result{inPlace("M1")}, 4 })
+	*now = now.Add(3 * time.Second) // half of a tenth of a minute
+	send(true, func(*Report) {})
+	if a.applies != 2 {
+		t.Errorf("%d writes, want 2", a.applies)
+	}
+	send, _, _ = windowed(t, 0) // servers that the stage names
+	send(true, func(r *Report) { r.Results, r.PlanGeneration = []enforce.Result{inPlace("M1")}, 4 })
+}
+
+func TestClockThatIsSetBackHoldsNothing(t *testing.T) {
+	send, _, now := windowed(t, rollout.Everything)
+	send(false, func(r *Report) { r.PlanGeneration = 4 })
+	*now = now.Add(-time.Hour)
+	send(true, func(*Report) {})
+}

@@ -1,0 +1,22 @@
+// Package lease shows that a server is alive: it renews the Lease of the server in the cluster.
+//
+// # Usage
+//
+//	k := lease.New(lease.Options{Leases: clients.CoordinationV1().Leases("pool-a"), Server: "fe01", Clock: clock.RealClock{}, Log: log})
+//	go k.Run(ctx)
+//	k.SetPeriod(30 * time.Second) // as the plan says
+//
+// # Considerations
+//
+// A renewal is one merge patch of the spec. It was preferred to a read and an update, because it is one request instead of two,
+// cannot conflict with anybody, and cannot make a Lease that is not there: enrolment makes it, and whoever takes it away wants the
+// server silent.
+//
+// Nothing waits for a renewal. The period is a lower limit: renewals come up to a tenth later, each at a time of its own, so that
+// servers that started together drift apart. After a failure the pauses grow up to the period and are random over their whole
+// length ("full jitter"): when an API server comes back, the renewals of all servers are spread over a period, as they always
+// are.
+//
+// The time in the Lease is that of the server's clock, for people. Package controllers/liveness judges by when it sees a Lease
+// change, so a wrong clock makes no server silent.
+package lease

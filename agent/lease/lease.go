@@ -1,0 +1,164 @@
+package lease
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+)
+
+const (
+	// DefaultPeriod is how often a Lease is renewed until a plan says otherwise.
+	DefaultPeriod = time.Minute
+	// Grace is after how many periods without a renewal a server counts as silent.
+	Grace = 4
+
+	// minPeriod is the least that a plan can ask for.
+	minPeriod = 10 * time.Second
+	// spread is how much later than due a renewal may come, as a part of the period.
+	spread = 0.1
+	// firstPause is the longest pause after the first failure; it doubles with every further one.
+	firstPause = time.Second
+	// timeout limits one renewal. It is no longer than the shortest period.
+	timeout = 10 * time.Second
+)
+
+// Leases are the Leases of the server's namespace.
+type Leases interface {
+	Patch(ctx context.Context, name string, pt types.PatchType, data []byte, opts metav1.PatchOptions, subresources ...string) (*coordinationv1.Lease, error)
+}
+
+// Options of a Keeper. All are required but Log and Random.
+type Options struct {
+	Leases Leases
+	// Server is the name of the Lease and its holder.
+	Server string
+	Clock  clock.WithTicker
+	Log    logr.Logger
+	// Random gives numbers from 0 up to 1. Default: those of math/rand.
+	Random func() float64
+}
+
+// Keeper renews the Lease of a server.
+type Keeper struct {
+	Options
+
+	changed chan struct{}
+	mu      sync.Mutex
+	period  time.Duration
+}
+
+// New makes a Keeper; Run starts it.
+func New(o Options) *Keeper {
+	if o.Log.GetSink() == nil {
+		o.Log = logr.Discard()
+	}
+	if o.Random == nil {
+		o.Random = rand.Float64
+	}
+	return &Keeper{Options: o, changed: make(chan struct{}, 1), period: DefaultPeriod}
+}
+
+// SetPeriod says how often to renew; 0 for the default. A shorter period counts from the last renewal on.
+func (k *Keeper) SetPeriod(period time.Duration) {
+	if period == 0 {
+		period = DefaultPeriod
+	}
+	period = max(period, minPeriod)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.period == period {
+		return
+	}
+	k.period = period
+	select {
+	case k.changed <- struct{}{}:
+	default: // one is waiting already
+	}
+}
+
+// Run renews until the context ends.
+func (k *Keeper) Run(ctx context.Context) {
+	problem, failures := "", 0
+	for ctx.Err() == nil {
+		tried, random := k.Clock.Now(), k.Random()
+		err := k.renew(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			failures++
+			// Once for each problem: an API server may be away for days.
+			if text := err.Error(); text != problem {
+				problem = text
+				k.Log.Info("Lease cannot be renewed and will be tried again", "lease", k.Server, "problem", text)
+			}
+		case failures > 0:
+			failures, problem = 0, ""
+			k.Log.Info("Lease is renewed again", "lease", k.Server)
+		}
+		k.wait(ctx, tried, failures, random)
+	}
+}
+
+// wait waits until the next renewal is due.
+func (k *Keeper) wait(ctx context.Context, tried time.Time, failures int, random float64) {
+	for {
+		k.mu.Lock()
+		period := k.period
+		k.mu.Unlock()
+		pause := pauseAfter(period, failures, random) - k.Clock.Since(tried)
+		if pause <= 0 {
+			return
+		}
+		timer := k.Clock.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C():
+			return
+		case <-k.changed:
+			timer.Stop()
+		}
+	}
+}
+
+// pauseAfter is how long after the last try the next one is due, for a random number from 0 up to 1.
+func pauseAfter(period time.Duration, failures int, random float64) time.Duration {
+	if failures == 0 {
+		return time.Duration(float64(period) * (1 + spread*random))
+	}
+	longest := period
+	if failures <= 10 { // 2^10 seconds are more than any period
+		longest = min(period, firstPause<<(failures-1))
+	}
+	return time.Duration(float64(longest) * random)
+}
+
+// renew makes one request.
+func (k *Keeper) renew(ctx context.Context) error {
+	k.mu.Lock()
+	seconds := int32(Grace * k.period / time.Second) //nolint:gosec // at most 40 minutes
+	k.mu.Unlock()
+	patch, err := json.Marshal(map[string]any{"spec": coordinationv1.LeaseSpec{
+		HolderIdentity: &k.Server, LeaseDurationSeconds: &seconds, RenewTime: new(metav1.NewMicroTime(k.Clock.Now())),
+	}})
+	if err != nil {
+		return fmt.Errorf("lease: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if _, err := k.Leases.Patch(ctx, k.Server, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		return fmt.Errorf("lease: %q: %w", k.Server, err)
+	}
+	return nil
+}

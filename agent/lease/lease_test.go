@@ -1,0 +1,133 @@
+package lease
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
+)
+
+// api counts renewals.
+type api struct {
+	patches chan coordinationv1.Lease
+	refuse  error
+}
+
+func (a *api) Patch(_ context.Context, name string, pt types.PatchType, data []byte, _ metav1.PatchOptions, _ ...string) (*coordinationv1.Lease, error) {
+	lease := coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{"type": string(pt)}}}
+	if err := json.Unmarshal(data, &lease); err != nil {
+		return nil, err
+	}
+	a.patches <- lease
+	return &lease, a.refuse
+}
+
+// keeper runs with a random number of 0: pauses after failures are 0, and renewals come exactly in time.
+func keeper(t *testing.T, a *api, random float64) (*Keeper, *clocktesting.FakeClock) {
+	t.Helper()
+	clk := clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0))
+	k := New(Options{Leases: a, Server: "fe01", Clock: clk, Random: func() float64 { return random }})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); k.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		for {
+			select {
+			case <-done:
+				return
+			case <-a.patches:
+			}
+		}
+	})
+	return k, clk
+}
+
+// until waits for what the keeper does by itself.
+func until(t *testing.T, done func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for !done() {
+		select {
+		case <-ticker.C:
+		case <-t.Context().Done():
+			t.Fatal("the keeper never waits")
+		}
+	}
+}
+
+func TestLeaseIsRenewedOncePerPeriod(t *testing.T) {
+	a := &api{patches: make(chan coordinationv1.Lease, 100)}
+	k, clk := keeper(t, a, 0)
+	first := <-a.patches
+	if *first.Spec.HolderIdentity != "fe01" || *first.Spec.LeaseDurationSeconds != 240 || !first.Spec.RenewTime.Time.Equal(clk.Now()) ||
+		first.Name != "fe01" || first.Annotations["type"] != string(types.MergePatchType) {
+		t.Errorf("first renewal = %+v", first)
+	}
+	for range 5 {
+		until(t, clk.HasWaiters)
+		clk.Step(DefaultPeriod - time.Second)
+		if len(a.patches) != 0 {
+			t.Fatal("a renewal before its time")
+		}
+		until(t, clk.HasWaiters)
+		clk.Step(time.Second)
+		<-a.patches
+	}
+	until(t, clk.HasWaiters)
+	k.SetPeriod(10 * time.Second)
+	until(t, func() bool { return len(k.changed) == 0 })
+	until(t, clk.HasWaiters)
+	clk.Step(10 * time.Second)
+	if got := <-a.patches; *got.Spec.LeaseDurationSeconds != 40 {
+		t.Errorf("the Lease lasts %d s, want 40", *got.Spec.LeaseDurationSeconds)
+	}
+}
+
+func TestFailuresAreTriedAgain(t *testing.T) {
+	a := &api{patches: make(chan coordinationv1.Lease), refuse: errors.New("no")}
+	keeper(t, a, 0)
+	for range 20 {
+		<-a.patches
+	}
+}
+
+func TestPauses(t *testing.T) {
+	for name, tc := range map[string]struct {
+		period   time.Duration
+		failures int
+		random   float64
+		want     time.Duration
+	}{
+		"never before the period is over": {period: time.Minute, want: time.Minute},
+		"at most a tenth later":           {period: time.Minute, random: 1, want: 66 * time.Second},
+		"after a failure perhaps at once": {period: time.Minute, failures: 1, want: 0},
+		"after a failure within a second": {period: time.Minute, failures: 1, random: 1, want: time.Second},
+		"then longer":                     {period: time.Minute, failures: 4, random: 1, want: 8 * time.Second},
+		"random over the whole length":    {period: time.Minute, failures: 4, random: 0.5, want: 4 * time.Second},
+		"never longer than the period":    {period: time.Minute, failures: 7, random: 1, want: time.Minute},
+		"not even after days":             {period: 10 * time.Minute, failures: 100_000, random: 1, want: 10 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := pauseAfter(tc.period, tc.failures, tc.random); got.Round(time.Millisecond) != tc.want {
+				t.Errorf("pause = %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestPeriodHasBounds(t *testing.T) {
+	k := New(Options{})
+	for asked, want := range map[time.Duration]time.Duration{0: DefaultPeriod, time.Second: minPeriod, 5 * time.Minute: 5 * time.Minute} {
+		if k.SetPeriod(asked); k.period != want {
+			t.Errorf("asked for %v, got %v, want %v", asked, k.period, want)
+		}
+	}
+}
