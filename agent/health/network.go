@@ -161,6 +161,9 @@ func said(ctx context.Context, err error) string {
 	if errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 		return "no answer in time"
 	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return "closed the connection without an answer"
+	}
 	// The port that the connection comes from is another one each time.
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Addr != nil {
 		return fmt.Sprintf("%s %v: %v", op.Op, op.Addr, op.Err)

@@ -292,6 +292,10 @@ func TestServersThatDoNotAnswer(t *testing.T) {
 		}
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nx")
 	}
+	hangUp := func(c net.Conn) {
+		_, _ = http.ReadRequest(bufio.NewReader(c))
+		_ = c.Close()
+	}
 	for name, tc := range map[string]struct {
 		handle func(net.Conn)
 		scheme string
@@ -300,7 +304,7 @@ func TestServersThatDoNotAnswer(t *testing.T) {
 		"one that hangs":                 {func(net.Conn) {}, "http", "no answer in time"},
 		"one that hangs before TLS":      {func(net.Conn) {}, "https", "no answer in time"},
 		"one that does not go on":        {drip, "http", "answered 200 and broke off: no answer in time"},
-		"one that hangs up":              {func(c net.Conn) { _ = c.Close() }, "http", ""},
+		"one that hangs up":              {hangUp, "http", "closed the connection without an answer"},
 		"one that speaks something else": {func(c net.Conn) { _, _ = io.WriteString(c, "220 mail.contoso.example ESMTP\r\n"); _ = c.Close() }, "http", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
