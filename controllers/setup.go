@@ -86,6 +86,9 @@ func Setup(mgr ctrl.Manager, options Options) error {
 	if err := silence.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the liveness controller: %w", err)
 	}
+	if err := measure.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the metrics controller: %w", err)
+	}
 	measure.Export(mgr.GetClient(), clock.RealClock{})
 	return nil
 }

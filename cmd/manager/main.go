@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"mitigation.dev/ems/controllers"
+	"mitigation.dev/ems/controllers/page"
 	"mitigation.dev/ems/controllers/scrape"
 	"mitigation.dev/ems/internal/version"
 )
@@ -27,6 +29,7 @@ const reconcileTimeout = time.Minute
 // options are the manager's flags.
 type options struct {
 	metrics      scrape.Options
+	page         page.Options
 	probeAddress string
 	leaderElect  bool
 	namespace    string
@@ -37,6 +40,8 @@ type options struct {
 func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.metrics.Address, "metrics-bind-address", "0", "address that metrics are served on, over TLS, such as :8443; 0 serves none")
 	flags.StringVar(&o.metrics.CertDir, "metrics-cert-dir", "", "folder with tls.crt and tls.key for the metrics; without it the manager signs a certificate for itself")
+	flags.StringVar(&o.page.Address, "page-bind-address", "0", "address that the fleet page is served on, over TLS, such as :8444; 0 serves none")
+	flags.StringVar(&o.page.CertDir, "page-cert-dir", "", "folder with tls.crt and tls.key for the fleet page; without it the manager signs a certificate for itself")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address that /healthz and /readyz are served on; 0 serves none")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "run only while this manager holds the lease, so that several can stand by")
 	flags.StringVar(&o.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the manager's own namespace; defaults to $POD_NAMESPACE, then ems-system")
@@ -63,7 +68,7 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	if err := o.metrics.Validate(); err != nil {
+	if err := errors.Join(o.metrics.Validate(), o.page.Validate()); err != nil {
 		return err
 	}
 	rest, err := ctrl.GetConfig()
@@ -92,6 +97,9 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("add the readiness check: %w", err)
 	}
 	if err := controllers.Setup(mgr, controllers.Options{Namespace: o.namespace}); err != nil {
+		return err
+	}
+	if err := o.page.Add(mgr); err != nil {
 		return err
 	}
 	ctrl.Log.WithName("setup").Info("Starting manager", "version", version.String(), "namespace", o.namespace)

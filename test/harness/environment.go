@@ -40,6 +40,8 @@ type Environment struct {
 	Client  client.Client
 	// Manager is its process, once StartManager was called.
 	Manager *Process
+	// ManagerArguments are flags of the manager beside those that it needs here. They are set before StartManager.
+	ManagerArguments []string
 
 	started   processes
 	probePort string
@@ -146,10 +148,10 @@ func (e *Environment) StartManager(ctx context.Context) error {
 		e.probePort = ports[0]
 		e.Manager = e.started.add(&Process{
 			Name: "manager", Path: e.Programs.Manager, LogPath: filepath.Join(e.Dir, "logs", "manager.log"),
-			Args: []string{
+			Args: append([]string{
 				"--kubeconfig=" + kubeconfig, "--namespace=" + managerNamespace, "--zap-time-encoding=rfc3339nano",
 				"--metrics-bind-address=0", "--health-probe-bind-address=" + net.JoinHostPort(loopback, e.probePort),
-			},
+			}, e.ManagerArguments...),
 		})
 	}
 	if !e.Manager.Running() {
