@@ -22,12 +22,16 @@ import (
 	"mitigation.dev/ems/controllers/measure"
 	"mitigation.dev/ems/controllers/members"
 	"mitigation.dev/ems/controllers/rollout"
+	"mitigation.dev/ems/controllers/telemetry"
+	diagnostics "mitigation.dev/ems/internal/telemetry"
 )
 
 // Options are what the reconcilers need to know beside the manager.
 type Options struct {
 	// Namespace is the manager's own; ConfigMaps of feeds are read from it.
 	Namespace string
+	// Telemetry is where diagnostic data goes if no object says; the zero value for nowhere.
+	Telemetry diagnostics.Endpoint
 }
 
 // Scheme returns a scheme with the built-in kinds and those of EMS.
@@ -88,6 +92,12 @@ func Setup(mgr ctrl.Manager, options Options) error {
 	}
 	if err := measure.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the metrics controller: %w", err)
+	}
+	sender := &telemetry.Reconciler{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: options.Namespace, Installed: options.Telemetry, Clock: clock.RealClock{},
+	}
+	if err := sender.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the telemetry controller: %w", err)
 	}
 	measure.Export(mgr.GetClient(), clock.RealClock{})
 	return nil

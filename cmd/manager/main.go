@@ -20,6 +20,7 @@ import (
 	"mitigation.dev/ems/controllers"
 	"mitigation.dev/ems/controllers/page"
 	"mitigation.dev/ems/controllers/scrape"
+	"mitigation.dev/ems/internal/telemetry"
 	"mitigation.dev/ems/internal/version"
 )
 
@@ -33,6 +34,7 @@ type options struct {
 	probeAddress string
 	leaderElect  bool
 	namespace    string
+	telemetry    telemetry.Endpoint
 	showVersion  bool
 	zap          zap.Options
 }
@@ -45,6 +47,9 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address that /healthz and /readyz are served on; 0 serves none")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "run only while this manager holds the lease, so that several can stand by")
 	flags.StringVar(&o.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the manager's own namespace; defaults to $POD_NAMESPACE, then ems-system")
+	flags.StringVar(&o.telemetry.URL, "telemetry-url", "", "https URL of an endpoint of your own that diagnostic data is sent to once an hour, unless the MitigationConfiguration global says something else; empty sends none")
+	flags.StringVar(&o.telemetry.CABundle, "telemetry-ca-bundle", "", "certificates, in PEM, that the certificate of --telemetry-url must chain to; the system's if empty")
+	flags.StringVar(&o.telemetry.ProxyURL, "telemetry-proxy-url", "", "HTTP proxy to --telemetry-url")
 	flags.BoolVar(&o.showVersion, "version", false, "print the version and exit")
 	o.zap.BindFlags(flags)
 }
@@ -96,7 +101,7 @@ func run(ctx context.Context, o options) error {
 	if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {
 		return fmt.Errorf("add the readiness check: %w", err)
 	}
-	if err := controllers.Setup(mgr, controllers.Options{Namespace: o.namespace}); err != nil {
+	if err := controllers.Setup(mgr, controllers.Options{Namespace: o.namespace, Telemetry: o.telemetry}); err != nil {
 		return err
 	}
 	if err := o.page.Add(mgr); err != nil {

@@ -32,6 +32,11 @@ var edits = map[string][]edit{
 			when("metrics.certificate", "            - --metrics-cert-dir=/etc/ems/metrics\n")},
 		{from: "            - --page-bind-address=:8444\n", to: when("page", "            - --page-bind-address=:8444\n") +
 			when("page.certificate", "            - --page-cert-dir=/etc/ems/page\n") +
+			"            {{- if .Values.telemetry.url }}\n" +
+			"            - {{ printf \"--telemetry-url=%s\" .Values.telemetry.url | toJson }}\n" +
+			"            {{- with .Values.telemetry.caBundle }}\n            - {{ printf \"--telemetry-ca-bundle=%s\" . | toJson }}\n            {{- end }}\n" +
+			"            {{- with .Values.telemetry.proxyURL }}\n            - {{ printf \"--telemetry-proxy-url=%s\" . | toJson }}\n            {{- end }}\n" +
+			"            {{- end }}\n" +
 			"            {{- with .Values.extraArgs }}\n            {{- toYaml . | nindent 12 }}\n            {{- end }}\n"},
 		ports("metrics", "8443"),
 		ports("page", "8444"),
