@@ -29,6 +29,7 @@ HELM := $(TOOLS)/helm
 KUBE_SCORE := $(TOOLS)/kube-score
 PROMTOOL := $(TOOLS)/promtool
 DASHBOARDCHECK := $(TOOLS)/dashboardcheck
+HEALTHJUDGE := $(TOOLS)/healthjudge
 
 ##@ General
 
@@ -82,6 +83,7 @@ generate: $(TOOLS_STAMP) ## Generate deep copies, apply configurations, CRDs, RB
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(if $(wildcard controllers),$(CONTROLLER_GEN) rbac:roleName=ems-manager paths=./controllers/... output:rbac:dir=config/rbac)
 	hack/prometheusrule.sh
+	hack/health.sh
 	$(GO) run ./hack/chart
 	@mkdir -p docs/reference
 	$(CRD_REF_DOCS) --config=hack/tools/crd-ref-docs.yaml --source-path=api/v1alpha1 --renderer=markdown \
@@ -125,6 +127,11 @@ $(PROMTOOL): hack/tools/promtool/go.mod hack/tools/promtool/go.sum
 $(DASHBOARDCHECK): hack/tools/dashboardcheck/go.mod hack/tools/dashboardcheck/go.sum hack/tools/dashboardcheck/main.go
 	@mkdir -p $(TOOLS)
 	cd hack/tools/dashboardcheck && $(GO) build -trimpath -ldflags '-s -w' -o ../../../$@ .
+	@touch $@
+
+$(HEALTHJUDGE): hack/tools/healthjudge/go.mod hack/tools/healthjudge/go.sum $(wildcard hack/tools/healthjudge/*.go)
+	@mkdir -p $(TOOLS)
+	cd hack/tools/healthjudge && $(GO) build -trimpath -ldflags '-s -w' -o ../../../$@ .
 	@touch $@
 
 .PHONY: controlplane
@@ -191,6 +198,10 @@ chart: $(HELM) $(KUBE_SCORE) ## Lint the Helm chart and all manifests, and follo
 .PHONY: promcheck
 promcheck: $(PROMTOOL) $(DASHBOARDCHECK) ## Check metrics, alerts with their test cases, and the dashboard, with promtool and Grafana's schema.
 	EMS_PROMTOOL=required $(GO) test -count=1 -run 'Promtool|Alert|PrometheusRule|Dashboard|Panels' ./test/monitoring ./controllers/measure ./agent/metricsfile
+
+.PHONY: health
+health: $(HEALTHJUDGE) ## Ask kstatus, Argo CD's scripts and Flux's expressions about every state of every kind.
+	EMS_HEALTHJUDGE=required $(GO) test -count=1 ./test/ecosystem
 
 .PHONY: bench
 bench: ## Run the benchmarks of all packages that have any. BENCH=REGEXP, BENCHTIME=1s.

@@ -22,8 +22,9 @@ import (
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 )
 
-// Manager is the field manager that the plugin writes with.
-const Manager = "kubectl-mitigation"
+// Manager is the field manager that the plugin writes with. It must not begin with "kubectl": Flux takes what managers of such names own for
+// edits by hand, makes it its own before each apply, and so removes it.
+const Manager = "ems-plugin"
 
 // Values of Options.DryRun, those of kubectl.
 const (

@@ -27,6 +27,8 @@ type Has struct {
 	Reason, Expires bool
 	// Targets adds --pool and --organization, Configuration --configuration beside them.
 	Targets, Configuration bool
+	// Whole means the organisation where no pool is named.
+	Whole bool
 	// short adds -A to --organization.
 	short bool
 }
@@ -51,11 +53,12 @@ type Flags struct {
 	dryRun        string
 	output        string
 	force         bool
+	whole         bool
 }
 
 // BindFlags adds the flags.
 func BindFlags(flags *pflag.FlagSet, w cli.World, has Has) *Flags {
-	f := &Flags{Connection: fleet.Bind(flags), world: w, set: flags}
+	f := &Flags{Connection: fleet.Bind(flags), world: w, set: flags, whole: has.Whole}
 	if has.Reason {
 		flags.StringVar(&f.reason, "reason", "", "`text` that says why, for those who come across it later; required")
 		flags.StringVar(&f.owner, "owner", "", "`name` of the person or team to ask; who you are to the cluster if absent")
@@ -98,7 +101,7 @@ func (f *Flags) Check() error {
 		}
 	}
 	switch ways := f.ways(); {
-	case ways != "" && chosen == 0:
+	case ways != "" && chosen == 0 && !f.whole:
 		return cli.Misused("%s: want one of them", ways)
 	case chosen > 1:
 		return cli.Misused("%s: want only one of them", ways)
@@ -178,6 +181,9 @@ type Session struct {
 	flags *Flags
 }
 
+// Pools reports whether the flags name pools.
+func (f *Flags) Pools() bool { return len(f.pools) > 0 }
+
 // Open makes ready for the cluster of the flags.
 func (f *Flags) Open() (*Session, error) {
 	config, namespace, err := f.Connection.Config()
@@ -195,7 +201,7 @@ func (f *Flags) Open() (*Session, error) {
 func (s *Session) Targets() ([]Target, error) {
 	f := s.flags
 	switch {
-	case f.organization:
+	case f.organization, f.whole && len(f.pools) == 0:
 		return []Target{Global}, nil
 	case f.configuration != "":
 		return []Target{{Name: f.configuration}}, nil

@@ -217,7 +217,7 @@ var _ = Describe("Blocking beside a repository", func() {
 		w.must(ctx, "block M1 --pool mail --reason other --force-conflicts")
 		blocked := w.pool(ctx).Spec.Blocked
 		Expect(blocked).To(Equal([]emsv1.Exception{{ID: "m1", Reason: "other", Owner: "alice"}}), "an expiry of the other manager must not be left")
-		Expect(w.tryApply(ctx, "blocked:\n- {id: m1, reason: of the repository}")).To(MatchError(ContainSubstring("conflict with \"kubectl-mitigation\"")))
+		Expect(w.tryApply(ctx, "blocked:\n- {id: m1, reason: of the repository}")).To(MatchError(ContainSubstring("conflict with \"ems-plugin\"")))
 	})
 
 	It("removes an entry of the repository only when told to", func(ctx SpecContext) {
