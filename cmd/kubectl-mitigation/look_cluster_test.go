@@ -166,7 +166,15 @@ var _ = Describe("The commands that look", Serial, func() {
 
 		code, stdout, _ = run(ctx, person, "", "check")
 		Expect(code).To(Equal(1))
-		Expect(stdout).To(And(ContainSubstring("none has ever led here"), ContainSubstring("crds        all 7 are there as shipped"), ContainSubstring("M1 revision 4 in frontends/mail: RolloutHalted")))
+		Expect(stdout).To(And(ContainSubstring("none has ever led in this cluster"), ContainSubstring("crds        all 7 are there as shipped"), ContainSubstring("M1 revision 4 in frontends/mail: RolloutHalted")))
+
+		// Since when a switch is thrown, only the object's managed fields say, which a list has to keep.
+		shop := &emsv1.PoolMitigationConfig{}
+		Expect(env.Client.Get(ctx, client.ObjectKey{Namespace: "branches", Name: "shop"}, shop)).To(Succeed())
+		shop.Spec.Suspend = emsv1.SuspendRevert
+		Expect(env.Client.Update(ctx, shop)).To(Succeed())
+		_, stdout, _ = run(ctx, person, "", "check")
+		Expect(stdout).To(ContainSubstring("PoolMitigationConfig/branches/shop is suspended for "))
 	})
 
 	It("follows events as they come", func(ctx SpecContext) {
@@ -283,6 +291,10 @@ var _ = Describe("The commands that look", Serial, func() {
 		code, stdout, _ = run(ctx, terminalIn("default", "bob"), "", "check", "--pre")
 		Expect(code).To(Equal(1))
 		Expect(stdout).To(ContainSubstring("you may not "))
+		// Who may not read the fleet is not told that it is well, and why.
+		code, stdout, _ = run(ctx, terminalIn("default", "bob"), "", "check")
+		Expect(code).To(Equal(1))
+		Expect(stdout).To(And(ContainSubstring("cannot be read, so nobody can say that it is well"), ContainSubstring(`User "bob" cannot list resource "leases"`)))
 		began := time.Now()
 		code, _, _ = run(ctx, admin, "", "check", "--wait", "3s")
 		Expect(code).To(Equal(1))

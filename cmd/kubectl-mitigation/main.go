@@ -26,6 +26,7 @@ import (
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/inventory"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/rolloutcmd"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/steer"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/telemetry"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/tree"
 )
 
@@ -65,6 +66,7 @@ func groups() []group {
 		{"Steer", completing(steer.Commands(), ids)},
 		{"Roll out", completing(rolloutcmd.Commands(), ids)},
 		{"Servers", enroll.Commands()},
+		{"Diagnostic data", telemetry.Commands()},
 		{"Try out", []cli.Command{
 			{Name: "simulate", Summary: simulateSummary, Bind: own(bindSimulate)},
 			{Name: "test-connectivity", Summary: "go the way of a feed: fetch, verify, read", Bind: own(bindConnectivity)},

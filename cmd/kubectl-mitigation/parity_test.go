@@ -100,7 +100,7 @@ var _ = Describe("The page of parity", Ordered, func() {
 			"Set-OrganizationConfig", "Set-ExchangeServer", "-MitigationsEnabled", "-MitigationsBlocked", "MitigationsApplied", "Restart-Service MSExchangeMitigation",
 			"-InternetWebProxy", "Search-AdminAuditLog", "-RingLevel", "Set-ExchangeFeature", "Get-ExchangeFeature",
 			"Get-CsMitigation", "-ExportAsXml", "Set-CsMitigation", "-MitigationBlocked", "-MitigationApplied", "Set-CsMitigationConfiguration", "-PoolFqdn",
-			"Test-CsMitigationServiceConnectivity", "Repair-CsMitigation", "1005", "1006", "1008", `V15\Logging\MitigationService`, "PING1", "Telemetry",
+			"Test-CsMitigationServiceConnectivity", "Repair-CsMitigation", "1005", "1006", "1008", `V15\Logging\MitigationService`, "PING1", "-DataCollectionEnabled", "Get-CsMitigationTelemetryConfiguration", "Set-CsMitigationTelemetryConfiguration",
 		} {
 			Expect(page).To(ContainSubstring(name))
 		}
@@ -151,6 +151,17 @@ type parityFolder struct {
 	dir, kubeconfig, url string
 }
 
+// clearFleet removes what other specs left behind, and would stand in the lists of a whole cluster, too.
+func clearFleet(ctx context.Context) {
+	GinkgoHelper()
+	for _, list := range []client.ObjectList{
+		&emsv1.PoolMitigationConfigList{}, &emsv1.MitigationPlanList{}, &emsv1.PoolServerList{}, &emsv1.MitigationList{}, &emsv1.MitigationFeedList{}, &emsv1.MitigationConfigurationList{},
+	} {
+		Expect(env.Client.List(ctx, list)).To(Succeed())
+		Expect(meta.EachListItem(list, func(object runtime.Object) error { return env.Client.Delete(ctx, object.(client.Object)) })).To(Succeed()) //nolint:forcetypeassert // it is one
+	}
+}
+
 // prepareParity makes the fleet of the page, and the files and the endpoint that it names.
 func prepareParity(ctx context.Context) *parityFolder {
 	GinkgoHelper()
@@ -158,13 +169,7 @@ func prepareParity(ctx context.Context) *parityFolder {
 	for _, name := range namespaces {
 		Expect(client.IgnoreAlreadyExists(env.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}))).To(Succeed())
 	}
-	// What other specs left behind would stand in the lists, too.
-	for _, list := range []client.ObjectList{
-		&emsv1.PoolMitigationConfigList{}, &emsv1.MitigationPlanList{}, &emsv1.PoolServerList{}, &emsv1.MitigationList{}, &emsv1.MitigationFeedList{}, &emsv1.MitigationConfigurationList{},
-	} {
-		Expect(env.Client.List(ctx, list)).To(Succeed())
-		Expect(meta.EachListItem(list, func(object runtime.Object) error { return env.Client.Delete(ctx, object.(client.Object)) })).To(Succeed()) //nolint:forcetypeassert // it is one
-	}
+	clearFleet(ctx)
 	f := &parityFolder{dir: GinkgoT().TempDir(), kubeconfig: terminalIn("frontends", "alice", "system:masters").kubeconfig}
 	publisher, err := harness.NewPublisher()
 	Expect(err).NotTo(HaveOccurred())

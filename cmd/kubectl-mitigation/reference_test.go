@@ -24,6 +24,7 @@ import (
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/fleet"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/inventory"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/rolloutcmd"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/telemetry"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/tree"
 	"mitigation.dev/ems/internal/publish"
 )
@@ -146,7 +147,7 @@ func TestEveryFieldOfJSONIsExplained(t *testing.T) {
 	for _, output := range []any{publish.Report{}, publish.Finding{}, publish.BundleReport{}, publish.Connectivity{}, explain.Explanation{}, rolloutcmd.RolloutStatus{}, rolloutcmd.RolloutHistory{}, enroll.Enrollment{},
 		inventory.PoolMitigation{}, inventory.ServerMitigation{}, inventory.PoolRow{}, inventory.ServerRow{}, inventory.FeedRow{}, Versions{},
 		describe.MitigationPage{}, describe.PoolPage{}, describe.ServerPage{}, describe.FeedPage{}, tree.Tree{}, eventcmd.EventList{},
-		diff.FleetDiff{}, diff.ChangePreview{}, check.Health{}} {
+		diff.FleetDiff{}, diff.ChangePreview{}, check.Health{}, telemetry.Diagnostics{}} {
 		value := reflect.TypeOf(output)
 		_, section, found := strings.Cut(string(text), "\n## "+value.Name()+"\n")
 		section, _, _ = strings.Cut(section, "\n## ")

@@ -84,8 +84,8 @@ func (p *program) unknown(c *cobra.Command, arguments []string) error {
 		return nil
 	}
 	words := strings.Fields(strings.TrimPrefix(c.CommandPath(), c.Root().CommandPath()))
-	if len(arguments) == 0 && len(words) == 0 {
-		p.help(p.stderr, c)
+	if len(arguments) == 0 {
+		p.help(p.stderr, c) // Half a command: what can follow says it all.
 		return cli.ExitError{Code: exitUsage}
 	}
 	if i := slices.IndexFunc(arguments, func(a string) bool { return !strings.HasPrefix(a, "-") }); i >= 0 {
@@ -98,7 +98,7 @@ func (p *program) unknown(c *cobra.Command, arguments []string) error {
 			fmt.Fprintf(p.stderr, "kubectl-mitigation: unknown command %q. Did you mean %s?\n", strings.Join(words, " "), strings.Join(suggestions, " or "))
 			return cli.ExitError{Code: exitUsage}
 		}
-	} else if len(arguments) > 0 {
+	} else {
 		words = append(words, arguments[0])
 	}
 	fmt.Fprintf(p.stderr, "kubectl-mitigation: unknown command %q\n", strings.Join(words, " "))
@@ -185,7 +185,8 @@ func bindOptions(w cli.World, _ *pflag.FlagSet) func(context.Context, []string) 
 	return func(context.Context, []string) error {
 		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 		fleet.Bind(flags)
-		_, err := fmt.Fprintf(w.Stdout, "Every command with a cluster takes the flags of kubectl that choose it, and the user:\n%s", flags.FlagUsagesWrapped(helpWidth))
+		_, err := fmt.Fprintf(w.Stdout, "Every command with a cluster takes the flags of kubectl that choose it, and the user. Where --server names a server of a pool\n"+
+			"(get, export, enroll), the API server is that of the kubeconfig and --context:\n%s", flags.FlagUsagesWrapped(helpWidth))
 		return err
 	}
 }

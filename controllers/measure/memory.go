@@ -1,6 +1,7 @@
 package measure
 
 import (
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -155,6 +156,7 @@ func (m *memory) look(out *counters, s poolSight) {
 		for j := range server.Status.Mitigations {
 			m.mitigation(out, s, planned, was, &server.Status.Mitigations[j], isNew)
 		}
+		was.keep(server.Status.Mitigations, planned)
 	}
 	for name, server := range pool.servers {
 		if !server.round {
@@ -203,6 +205,16 @@ func (s *serverMemory) of(id emsv1.MitigationID) *seen {
 	}
 	s.mitigations = append(s.mitigations, seen{id: id})
 	return &s.mitigations[len(s.mitigations)-1]
+}
+
+// keep forgets what neither the server nor the plan speaks of any longer: ids come from a server, and one that lies shall not fill the memory.
+func (s *serverMemory) keep(reported []emsv1.ServerMitigation, planned map[emsv1.MitigationID]*emsv1.PlannedMitigation) {
+	if len(s.mitigations) == len(reported) {
+		return // Nearly always: each was added for a report.
+	}
+	s.mitigations = slices.DeleteFunc(s.mitigations, func(m seen) bool {
+		return planned[m.id] == nil && !slices.ContainsFunc(reported, func(r emsv1.ServerMitigation) bool { return r.ID == m.id })
+	})
 }
 
 // releasedBefore is when a stage of the rollout was last released before a time; zero if none was.

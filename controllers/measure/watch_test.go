@@ -374,3 +374,27 @@ func BenchmarkScrape(b *testing.B) {
 		measureFeeds(from.feeds)
 	}
 }
+
+// TestAServerThatInventsMitigationsFillsNoMemory: what neither it nor the plan speaks of any longer is forgotten, what the plan has is not.
+func TestAServerThatInventsMitigationsFillsNoMemory(t *testing.T) {
+	m, out := newMemory(), newCounters()
+	m.began = begin
+	sight := func(ids ...emsv1.MitigationID) poolSight {
+		s := server("a", emsv1.ServerMitigation{})
+		for _, id := range ids {
+			s.Status.Mitigations = append(s.Status.Mitigations, emsv1.ServerMitigation{ID: id, State: emsv1.StateApplied, Revision: 2, ChangedTime: at(time.Minute)})
+		}
+		return poolSight{key: poolKey, plan: planOf(planned()), servers: []emsv1.PoolServer{s}, now: begin.Add(time.Hour)}
+	}
+	m.look(out, sight("M1"))
+	for i := range 100 {
+		m.look(out, sight(emsv1.MitigationID(fmt.Sprintf("X%d", i))))
+	}
+	var ids []emsv1.MitigationID
+	for _, s := range m.pools[poolKey].servers["a"].mitigations {
+		ids = append(ids, s.id)
+	}
+	if diff := cmp.Diff([]emsv1.MitigationID{"M1", "X99"}, ids); diff != "" {
+		t.Error(diff)
+	}
+}

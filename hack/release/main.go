@@ -123,22 +123,13 @@ func sourceTime(ctx context.Context, root string) (time.Time, error) {
 	return time.Unix(unix, 0).UTC(), nil
 }
 
-// sumsFile names the list of digests. A folder that holds one is taken for an earlier release.
+// sumsFile names the list of digests, which says of a folder what an earlier release put there.
 const sumsFile = "SHA256SUMS"
 
 // write replaces the contents of the folder.
 func (r *release) write(out string) error {
-	present, err := os.ReadDir(out)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := removeEarlier(out); err != nil {
 		return fmt.Errorf("write: %w", err)
-	}
-	if len(present) > 0 {
-		if _, err := os.Stat(filepath.Join(out, sumsFile)); err != nil {
-			return fmt.Errorf("write: %s holds something that is no release: nothing was removed", out)
-		}
-		if err := os.RemoveAll(out); err != nil {
-			return fmt.Errorf("write: %w", err)
-		}
 	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return fmt.Errorf("write: %w", err)
@@ -147,6 +138,38 @@ func (r *release) write(out string) error {
 	for name, content := range r.files {
 		if err := os.WriteFile(filepath.Join(out, name), content, 0o644); err != nil {
 			return fmt.Errorf("write: %w", err)
+		}
+	}
+	return nil
+}
+
+// removeEarlier removes the files of an earlier release, which its list of digests names. Many a folder of downloads has such a list, so
+// nothing is removed where there is anything else.
+func removeEarlier(out string) error {
+	present, err := os.ReadDir(out)
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(present) == 0 {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	sums, err := os.ReadFile(filepath.Join(out, sumsFile))
+	if err != nil {
+		return fmt.Errorf("%s holds something that is no release: nothing was removed", out)
+	}
+	named := []string{sumsFile}
+	for line := range strings.Lines(string(sums)) {
+		if _, name, found := strings.Cut(strings.TrimSpace(line), "  "); found {
+			named = append(named, name)
+		}
+	}
+	for _, file := range present {
+		if !file.Type().IsRegular() || !slices.Contains(named, file.Name()) {
+			return fmt.Errorf("%s holds %s, which is not of the release that is there: nothing was removed", out, file.Name())
+		}
+	}
+	for _, file := range present {
+		if err := os.Remove(filepath.Join(out, file.Name())); err != nil {
+			return err
 		}
 	}
 	return nil

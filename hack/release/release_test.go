@@ -373,7 +373,20 @@ func TestOnlyAReleaseIsReplaced(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(out, "a")); !errors.Is(err, os.ErrNotExist) {
 		t.Error("a file of the earlier release is still there")
 	}
-	if err := os.Remove(filepath.Join(out, sumsFile)); err != nil {
+	// A folder of downloads has the list of somebody's release, and other things.
+	mine := filepath.Join(out, "thesis.odt")
+	if err := os.WriteFile(mine, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.write(out); err == nil || !strings.Contains(err.Error(), "thesis.odt") {
+		t.Errorf("a folder with something else was replaced: %v", err)
+	}
+	for _, name := range []string{"thesis.odt", "b", sumsFile} {
+		if _, err := os.Stat(filepath.Join(out, name)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := errors.Join(os.Remove(mine), os.Remove(filepath.Join(out, sumsFile))); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.write(out); err == nil {

@@ -105,6 +105,9 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"an interval without a unit":                     {[]string{"--set-string", "serviceMonitor.interval=30"}, "interval"},
 		"a network that is an address":                   {[]string{"--set", "networkPolicy.egressCIDRs={10.0.0.1}"}, "egressCIDRs"},
 		"a port that does not exist":                     {[]string{"--set", "networkPolicy.publisherPorts={70000}"}, "publisherPorts"},
+		"telemetry without TLS":                          {[]string{"--set", "telemetry.url=http://telemetry.contoso.com/"}, "telemetry"},
+		"telemetry with a password":                      {[]string{"--set", "telemetry.url=https://user:password@telemetry.contoso.com/"}, "telemetry"},
+		"an authority that is no certificate":            {[]string{"--set", "telemetry.caBundle=contoso"}, "telemetry"},
 		"a flag that is none":                            {[]string{"--set", "extraArgs={verbose}"}, "extraArgs"},
 		"a budget that keeps every replica":              {[]string{"--set", "podDisruptionBudget.enabled=true"}, "less than replicas"},
 		"a monitor of metrics that are off":              {[]string{"--set", "serviceMonitor.enabled=true", "--set", "metrics.enabled=false"}, "metrics.enabled"},
@@ -127,10 +130,15 @@ func TestValuesReachTheManager(t *testing.T) {
 		want     []string
 		wantGone []string
 	}{
-		"the version of the chart is the tag":    {want: []string{"image: ems-manager:v0.0.0-dev"}},
-		"a digest wins over a tag":               {args: []string{"--set", "image.tag=v1", "--set", "image.digest=" + digest}, want: []string{"image: ems-manager@" + digest}},
-		"a certificate is mounted and used":      {args: []string{"--set", "metrics.certificateSecret=tls"}, want: []string{"--metrics-cert-dir=/etc/ems/metrics", "secretName: tls", "mountPath: /etc/ems/metrics"}},
-		"a page that is off is not listened":     {args: []string{"--set", "page.enabled=false", "--set", "page.certificateSecret=tls"}, wantGone: []string{"--page-bind-address", "ems-manager-page", "containerPort: 8444", "volumes:"}},
+		"the version of the chart is the tag":   {want: []string{"image: ems-manager:v0.0.0-dev"}},
+		"a digest wins over a tag":              {args: []string{"--set", "image.tag=v1", "--set", "image.digest=" + digest}, want: []string{"image: ems-manager@" + digest}},
+		"a certificate is mounted and used":     {args: []string{"--set", "metrics.certificateSecret=tls"}, want: []string{"--metrics-cert-dir=/etc/ems/metrics", "secretName: tls", "mountPath: /etc/ems/metrics"}},
+		"a page that is off is not listened":    {args: []string{"--set", "page.enabled=false", "--set", "page.certificateSecret=tls"}, wantGone: []string{"--page-bind-address", "ems-manager-page", "containerPort: 8444", "volumes:"}},
+		"nothing is sent unless there is a URL": {args: []string{"--set", "telemetry.proxyURL=http://proxy:3128"}, wantGone: []string{"--telemetry"}},
+		"telemetry goes where the URL says": {
+			args: []string{"--set", "telemetry.url=https://telemetry.contoso.com/v1", "--set-literal", "telemetry.caBundle=-----BEGIN CERTIFICATE-----\nMII=", "--set", "telemetry.proxyURL=http://proxy:3128"},
+			want: []string{"--telemetry-url=https://telemetry.contoso.com/v1", `--telemetry-ca-bundle=-----BEGIN CERTIFICATE-----\nMII=`, "--telemetry-proxy-url=http://proxy:3128"},
+		},
 		"a page has a certificate of its own":    {args: []string{"--set", "page.certificateSecret=tls"}, want: []string{"--page-cert-dir=/etc/ems/page", "mountPath: /etc/ems/page"}, wantGone: []string{"/etc/ems/metrics"}},
 		"metrics that are off are not listened":  {args: []string{"--set", "metrics.enabled=false"}, wantGone: []string{"--metrics-bind-address", "ems-manager-metrics", "containerPort: 8443"}},
 		"kinds are kept by default":              {want: []string{"helm.sh/resource-policy: keep"}},

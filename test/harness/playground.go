@@ -39,6 +39,8 @@ func PlaygroundPool() Pool {
 // signed document with PING1, M1 and ECP1, and the pool with three servers whose agents run and report. Nobody has told the manager
 // of the feed yet: its manifest is written to the environment's folder, beside a file that a shell reads for kubectl.
 func (e *Environment) Playground(ctx context.Context, limit time.Duration) ([]*Server, error) {
+	// As in a cluster: `kubectl mitigation check` finds a manager by its lease.
+	e.ManagerArguments = append(e.ManagerArguments, "--leader-elect")
 	if err := e.StartManager(ctx); err != nil {
 		return nil, err
 	}

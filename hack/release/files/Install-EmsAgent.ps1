@@ -108,23 +108,25 @@ if ((Get-Digest $source) -ne $expected) {
 $upgrade = Test-Path -LiteralPath $program
 $replace = -not $upgrade -or (Get-Digest $program) -ne $expected
 $service = Get-Service -Name $serviceName -ErrorAction SilentlyContinue
+$stopped = $false
 $replaced = $false
 
-if ($replace -and $PSCmdlet.ShouldProcess($program, 'replace the program')) {
-    New-Item -ItemType Directory -Force -Path $programDir | Out-Null
-    if ($service -and $service.Status -ne 'Stopped') {
-        Stop-Service -Name $serviceName
-        # A change that has begun is ended first, a minute at most.
-        $service.WaitForStatus('Stopped', [TimeSpan]::FromSeconds(90))
-    }
-    if ($upgrade) {
-        Copy-Item -LiteralPath $program -Destination $previous -Force
-        $replaced = $true
-    }
-    Copy-Item -LiteralPath $source -Destination $program -Force
-}
-
 try {
+    if ($replace -and $PSCmdlet.ShouldProcess($program, 'replace the program')) {
+        New-Item -ItemType Directory -Force -Path $programDir | Out-Null
+        if ($service -and $service.Status -ne 'Stopped') {
+            $stopped = $true
+            Stop-Service -Name $serviceName
+            # A change that has begun is ended first, a minute at most.
+            $service.WaitForStatus('Stopped', [TimeSpan]::FromSeconds(90))
+        }
+        if ($upgrade) {
+            Copy-Item -LiteralPath $program -Destination $previous -Force
+            $replaced = $true
+        }
+        Copy-Item -LiteralPath $source -Destination $program -Force
+    }
+
     if ($TrustFile) {
         $trust = Join-Path $dataDir 'trust.yaml'
         if (-not (Test-Path -LiteralPath $trust) -or $Force) {
@@ -166,6 +168,9 @@ catch {
         Write-Warning "The new version did not come up: the older one is put back. $reason"
         Stop-Service -Name $serviceName -ErrorAction SilentlyContinue
         Copy-Item -LiteralPath $previous -Destination $program -Force
+    }
+    if ($replaced -or $stopped) {
+        # Also where the disk was full half-way: the server is not left without its agent.
         Start-Service -Name $serviceName -ErrorAction SilentlyContinue
     }
     throw $reason

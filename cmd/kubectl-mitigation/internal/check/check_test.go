@@ -3,6 +3,7 @@ package check
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +44,7 @@ func badNight() *facts {
 	f.Pools[2].Spec.Suspend = emsv1.SuspendRevert
 	f.Pools[2].Annotations = map[string]string{"ems.mitigation.dev/suspended-because": "night shift: OWA is down"}
 	f.Pools[2].ManagedFields = []metav1.ManagedFieldsEntry{{
-		Manager: "kubectl-mitigation", Operation: metav1.ManagedFieldsOperationApply, Time: insighttest.At(30 * time.Hour), FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:suspend":{}}}`),
+		Manager: "ems-plugin", Operation: metav1.ManagedFieldsOperationApply, Time: insighttest.At(30 * time.Hour), FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:suspend":{}}}`),
 	}}
 	s := f.Server("pilots", "lab01")
 	s.Status.Local.KillSwitch = emsv1.LocalUse{By: "night"}
@@ -83,7 +84,7 @@ func TestReports(t *testing.T) {
 		"bad-night":          {facts: badNight(), style: terminal.Plain(100)},
 		"bad-night-terminal": {facts: badNight(), style: terminal.Style{Width: 140, Unicode: true, Color: true}},
 		"nothing":            {facts: nothing, style: terminal.Plain(100)},
-		"refused":            {facts: refused, style: terminal.Plain(60), well: true},
+		"refused":            {facts: refused, style: terminal.Plain(60)},
 		"away":               {facts: away, style: terminal.Plain(100)},
 		"pre":                {facts: before, pre: true, style: terminal.Plain(100), well: true, strict: true},
 		"pre-poor":           {facts: poor, pre: true, style: terminal.Plain(100)},
@@ -165,6 +166,23 @@ func TestEachJudgement(t *testing.T) {
 	}
 }
 
+// TestWhatIsLeftOutHidesNothingWrong: the worst answers are among those that are shown.
+func TestWhatIsLeftOutHidesNothingWrong(t *testing.T) {
+	f := insighttest.New()
+	good := f.Feeds[0]
+	f.Feeds = nil
+	for i := range 2 * maxRows {
+		feed := *good.DeepCopy()
+		feed.Name = fmt.Sprintf("feed%d", i)
+		feed.Status.Conditions = nil // not read yet: a warning
+		f.Feeds = append(f.Feeds, feed)
+	}
+	f.Feeds[len(f.Feeds)-1].Status.Conditions = []metav1.Condition{{Type: "Ready", Status: "False", Reason: "Unreachable"}}
+	if got, want := results(judgeFeeds(&f.Fleet)), "Failed"+strings.Repeat(" Warning", maxRows); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 func TestManagers(t *testing.T) {
 	leader := func(namespace string, age time.Duration) leadership {
 		return leadership{namespace: namespace, holder: "m", renewed: insighttest.Evening.Add(-age), duration: 15 * time.Second}
@@ -177,7 +195,7 @@ func TestManagers(t *testing.T) {
 		"one leads":                         {leaders: []leadership{leader("a", time.Second)}, want: "a/m leads"},
 		"one leads, another is history":     {leaders: []leadership{leader("a", time.Second), leader("b", time.Hour)}, want: "a/m leads"},
 		"two lead":                          {leaders: []leadership{leader("a", time.Second), leader("b", 0)}, want: "several lead: a/m, b/m"},
-		"none":                              {want: "none has ever led here"},
+		"none":                              {want: "none has ever led in this cluster"},
 		"the last is long ago":              {leaders: []leadership{leader("a", time.Hour)}, want: "none leads; the last sign, in namespace a, was 60m ago"},
 		"our clock is an hour ahead":        {leaders: []leadership{leader("a", time.Hour)}, ahead: time.Hour, want: "a/m leads"},
 		"one that gave its leadership back": {leaders: []leadership{{namespace: "a", renewed: insighttest.Evening, duration: time.Second}}, want: "none leads; the last sign, in namespace a, was 0s ago"},

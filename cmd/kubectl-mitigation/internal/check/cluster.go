@@ -180,7 +180,7 @@ func judgeManager(f *facts) Item {
 			Check: check, Result: resultFailed, What: "several lead: " + few(leading), Why: "managers in different namespaces do not know of each other, and write the same plans", Next: look,
 		}
 	case last.renewed.IsZero():
-		return Item{Check: check, Result: resultFailed, What: "none has ever led here", Why: "nothing new is fetched, planned or rolled out; what is applied stays", Next: look}
+		return Item{Check: check, Result: resultFailed, What: "none has ever led in this cluster", Why: "unless one runs without --leader-elect, nothing new is fetched, planned or rolled out; what is applied stays", Next: look}
 	}
 	return Item{
 		Check: check, Result: resultFailed, What: fmt.Sprintf("none leads; the last sign, in namespace %s, was %s", last.namespace, insight.Ago(last.renewed, f.now)),

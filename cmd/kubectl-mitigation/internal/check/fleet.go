@@ -32,8 +32,14 @@ func Judge(f *facts) *Health {
 	items := []Item{judgeVersion(f), judgeClock(f), judgeManager(f)}
 	items = append(items, judgeShipped("crds", f.crds)...)
 	items = append(items, judgeShipped("admission", f.policies)...)
-	if f.fleet.err != nil {
+	switch {
+	case f.version.err != nil:
 		return report(f.now, append(items, unknown("fleet", f.fleet.err)))
+	case f.fleet.err != nil:
+		// Nothing is wrong that anybody knows of; but who watches by the exit code must not take that for well.
+		return report(f.now, append(items, Item{
+			Check: "fleet", Result: resultFailed, What: "cannot be read, so nobody can say that it is well", Why: f.fleet.err.Error(), Next: "kubectl auth can-i --list",
+		}))
 	}
 	fleet := f.fleet.value
 	for _, judge := range []func(*insight.Fleet) []Item{judgeFeeds, judgeTrust, judgePools, judgeRollouts, judgeServers, judgeExceptions, judgeSwitches} {
@@ -82,11 +88,7 @@ func judgeFeeds(f *insight.Fleet) []Item {
 			items = append(items, Item{Check: check, Result: resultWarning, What: feed.Name + " fails a check that is only logged: " + checks.Reason, Why: checks.Message, Next: next})
 		}
 	}
-	if len(items) > maxRows {
-		left := len(items) - maxRows
-		items = append(items[:maxRows:maxRows], Item{Check: check, Result: items[maxRows].Result, What: insight.Plural(left, "more answer"), Next: "kubectl get mitigationfeeds"})
-	}
-	return orOK(items, check, insight.Plural(len(f.Feeds), "feed")+", ready and fresh")
+	return orOK(shorten(items, "kubectl get mitigationfeeds"), check, insight.Plural(len(f.Feeds), "feed")+", ready and fresh")
 }
 
 // judgeTrust says which certificates and lists run out.
@@ -157,10 +159,12 @@ func judgePools(f *insight.Fleet) []Item {
 	return orOK(shorten(items, "kubectl get poolmitigationconfigs -A"), check, insight.Plural(len(f.Pools), "pool")+", each with a plan")
 }
 
+// shorten leaves out what is more than a person reads; what is wrong comes first, so that nothing that is wrong is counted as a warning.
 func shorten(items []Item, next string) []Item {
 	if len(items) <= maxRows {
 		return items
 	}
+	slices.SortStableFunc(items, func(a, b Item) int { return strings.Compare(a.Result, b.Result) }) // Failed, Warning
 	return append(items[:maxRows:maxRows], Item{Check: items[0].Check, Result: items[maxRows].Result, What: "and " + insight.Number(len(items)-maxRows) + " more of this kind", Next: next})
 }
 

@@ -62,11 +62,7 @@ func (a *asker) get(ctx context.Context, path string, into any, parameters ...st
 	for i := 0; i+1 < len(parameters); i += 2 {
 		request = request.Param(parameters[i], parameters[i+1])
 	}
-	content, err := request.Do(ctx).Raw()
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(content, into)
+	return fleet.Answer(request.Do(ctx), into)
 }
 
 // gather finds out what a check is made of.
@@ -264,12 +260,9 @@ func (a *asker) rights(ctx context.Context) ([]right, error) {
 		if err != nil {
 			return nil, err
 		}
-		answer, err := a.api.Post().AbsPath("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews").
-			SetHeader("Content-Type", "application/json").SetHeader("Accept", "application/json").Body(bytes.NewReader(content)).Do(ctx).Raw()
+		err = fleet.Answer(a.api.Post().AbsPath("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews").
+			SetHeader("Content-Type", "application/json").SetHeader("Accept", "application/json").Body(bytes.NewReader(content)).Do(ctx), &review)
 		if err != nil {
-			return nil, err
-		}
-		if err := json.Unmarshal(answer, &review); err != nil {
 			return nil, err
 		}
 		out[i].allowed = review.Status.Allowed

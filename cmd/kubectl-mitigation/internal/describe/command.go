@@ -32,6 +32,13 @@ const (
 
 var kinds = []string{kindMitigation, kindPool, kindServer, kindFeed}
 
+// kindOf is the kind of page that a word means; empty if it means none.
+func kindOf(word string) string {
+	return map[string]string{
+		"Mitigation": kindMitigation, "PoolMitigationConfig": kindPool, "PoolServer": kindServer, "MitigationFeed": kindFeed,
+	}[cli.KindNamed(word)]
+}
+
 // Commands has the one command.
 func Commands() []cli.Command {
 	return []cli.Command{{
@@ -115,17 +122,16 @@ func serversOf(kind string, key types.NamespacedName) string {
 
 // parse reads [TYPE] NAME or TYPE/NAME.
 func parse(operands []string) (kind, name string, err error) {
-	singular := func(word string) string { return strings.TrimSuffix(strings.ToLower(word), "s") }
 	switch len(operands) {
 	case 1:
 		// A pool could be in a namespace named "pool"; whoever has that gives the type.
 		first, rest, found := strings.Cut(operands[0], "/")
-		if found && slices.Contains(kinds, singular(first)) {
-			return singular(first), rest, nil
+		if kind = kindOf(first); found && kind != "" {
+			return kind, rest, nil
 		}
 		return "", operands[0], nil
 	case 2:
-		if kind = singular(operands[0]); !slices.Contains(kinds, kind) {
+		if kind = kindOf(operands[0]); kind == "" {
 			return "", "", cli.Misused("%q: want mitigation, pool, server or feed", operands[0])
 		}
 		return kind, operands[1], nil

@@ -117,6 +117,9 @@ const shown = 5
 
 // Render is the picture of a comparison.
 func (d *FleetDiff) Render(style terminal.Style, limit int) []string {
+	if d.Same && len(d.Pools) == 0 {
+		return []string{"There is no pool to compare; -A looks at all namespaces."}
+	}
 	if d.Same {
 		return []string{fmt.Sprintf("%s: every server is as it is wished.", insight.Plural(len(d.Pools), "pool"))}
 	}

@@ -31,17 +31,6 @@ func Commands() []cli.Command {
 	}}
 }
 
-// kinds are the words for kinds, as people write them.
-var kinds = map[string]string{
-	"feed": "MitigationFeed", "mitigationfeed": "MitigationFeed", "mfeed": "MitigationFeed",
-	"mitigation": "Mitigation", "mit": "Mitigation",
-	"pool": "PoolMitigationConfig", "poolmitigationconfig": "PoolMitigationConfig", "pmc": "PoolMitigationConfig",
-	"server": "PoolServer", "poolserver": "PoolServer", "psrv": "PoolServer",
-	"configuration": "MitigationConfiguration", "mconf": "MitigationConfiguration", "mitigationconfiguration": "MitigationConfiguration",
-	"bundle": "MitigationBundle", "mbundle": "MitigationBundle", "mitigationbundle": "MitigationBundle",
-	"plan": "MitigationPlan", "mitigationplan": "MitigationPlan", "mplan": "MitigationPlan",
-}
-
 // namespaced are the kinds of objects with a namespace.
 var namespaced = []string{"PoolMitigationConfig", "PoolServer", "MitigationPlan"}
 
@@ -119,8 +108,8 @@ func (c *command) open(operands []string) error {
 // parse reads the object of --for.
 func (c *command) parse(namespace string) (Object, error) {
 	word, name, found := strings.Cut(c.about, "/")
-	kind, known := kinds[strings.TrimSuffix(strings.ToLower(word), "s")]
-	if !found || !known || name == "" {
+	kind := cli.KindNamed(word)
+	if !found || kind == "" || name == "" {
 		return Object{}, cli.Misused("--for: %q: want KIND/NAME, with a kind of feed, mitigation, pool, server, configuration or plan", c.about)
 	}
 	if !slices.Contains(namespaced, kind) {

@@ -128,7 +128,7 @@ func Read(ctx context.Context, r fleet.Reader, key types.NamespacedName) (*Objec
 	o.Pool = &emsv1.PoolMitigationConfig{}
 	switch err := r.Get(ctx, "poolmitigationconfigs", poolKey, o.Pool); {
 	case apierrors.IsNotFound(err) && o.Server == nil:
-		return nil, fmt.Errorf("%s: neither a server nor a pool", key)
+		return nil, fmt.Errorf("%s: neither a server nor a pool; a server or a pool comes first, then the id", key)
 	case err != nil:
 		return nil, fmt.Errorf("pool %s: %w", poolKey, err)
 	}

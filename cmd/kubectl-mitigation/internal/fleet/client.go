@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -184,9 +185,14 @@ func Raw(ctx context.Context, config *rest.Config, path string, into any) error 
 	if err != nil {
 		return fmt.Errorf("kubeconfig: %w", err)
 	}
-	content, err := client.Get().AbsPath(path).Do(ctx).Raw()
+	return Answer(client.Get().AbsPath(path).Do(ctx), into)
+}
+
+// Answer reads an answer in JSON. Of a refusal Raw alone would say "unknown"; Error reads what the API server says is wrong.
+func Answer(result rest.Result, into any) error {
+	content, err := result.Raw()
 	if err != nil {
-		return err
+		return result.Error()
 	}
 	return json.Unmarshal(content, into)
 }
@@ -249,6 +255,9 @@ func (r reader) Get(ctx context.Context, resource string, key types.NamespacedNa
 	return r.Interface.Get().NamespaceIfScoped(key.Namespace, key.Namespace != "").Resource(resource).Name(key.Name).Do(ctx).Into(into)
 }
 
+// policyResources are those that people write. They are few, and since when a switch is as it is, only their managed fields tell.
+var policyResources = []string{pools, "mitigationconfigurations"}
+
 // pageSize is how many objects one answer brings: 500 PoolServers have some 5 MB.
 const pageSize = 500
 
@@ -275,7 +284,7 @@ func (r reader) pages(ctx context.Context, resource, namespace string, limit int
 			return err
 		}
 		for _, object := range found {
-			if accessor, err := meta.Accessor(object); err == nil {
+			if accessor, err := meta.Accessor(object); err == nil && !slices.Contains(policyResources, resource) {
 				// Half of an object is who wrote which field, which nobody looks at here.
 				accessor.SetManagedFields(nil)
 			}

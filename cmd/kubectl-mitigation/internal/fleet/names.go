@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,14 +45,11 @@ func (c *Connection) Names(ctx context.Context, kind, begun string, all bool) ([
 		namespace, prefix = "", ""
 	}
 	// The objects themselves are large: their metadata is enough.
-	content, err := client.Get().NamespaceIfScoped(namespace, namespace != "").Resource(resource).
+	answer := client.Get().NamespaceIfScoped(namespace, namespace != "").Resource(resource).
 		VersionedParams(&metav1.ListOptions{Limit: maxNames}, metav1.ParameterCodec).
-		SetHeader("Accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io").Do(ctx).Raw()
-	if err != nil {
-		return nil, err
-	}
+		SetHeader("Accept", "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io").Do(ctx)
 	var list metav1.PartialObjectMetadataList
-	if err := json.Unmarshal(content, &list); err != nil {
+	if err := Answer(answer, &list); err != nil {
 		return nil, err
 	}
 	names := make([]string, 0, len(list.Items))

@@ -33,6 +33,13 @@ const (
 
 var subjects = []string{ofMitigations, ofServers, ofPools, ofFeeds}
 
+// subjectOf is what a word lists, in the singular too, or by the name that kubectl has for the resource. Empty if there is no such list.
+func subjectOf(word string) string {
+	return map[string]string{
+		"Mitigation": ofMitigations, "PoolServer": ofServers, "PoolMitigationConfig": ofPools, "MitigationFeed": ofFeeds,
+	}[cli.KindNamed(word)]
+}
+
 // Commands are get and export.
 func Commands() []cli.Command {
 	return []cli.Command{
@@ -163,10 +170,10 @@ func plural(word string, n int) string {
 // read judges the arguments and the flags, before the cluster is asked for anything.
 func (r *request) read(operands []string) error {
 	if len(operands) > 0 {
-		if !slices.Contains(subjects, operands[0]) {
+		if r.subject = subjectOf(operands[0]); r.subject == "" {
 			return cli.Misused("%q: want one of %s, and names behind it", operands[0], strings.Join(subjects, ", "))
 		}
-		r.subject, r.names = operands[0], operands[1:]
+		r.names = operands[1:]
 	}
 	if err := r.fit(); err != nil {
 		return err
@@ -291,7 +298,7 @@ func (r *request) lookIn(ctx context.Context, reader fleet.Reader, namespace str
 	case r.server != "":
 		var server emsv1.PoolServer
 		if err := reader.Get(ctx, "poolservers", r.keys[0], &server); err != nil {
-			return fmt.Errorf("--server: %w", err)
+			return fmt.Errorf("--server: %s: %w", r.keys[0], err)
 		}
 		servers.Items = append(servers.Items, server)
 	case r.byServer():

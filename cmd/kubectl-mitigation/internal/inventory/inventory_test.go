@@ -142,7 +142,7 @@ func TestMisuse(t *testing.T) {
 		"mitigations M1 M9":           `mitigation "M9": there is none`,
 		"servers web09":               `server "web09": there is none`,
 		"--pool no":                   "pool frontends/no: there is none",
-		"--server no":                 `"no" not found`,
+		"--server no":                 `--server: frontends/no: poolservers.ems.mitigation.dev "no" not found`,
 		"--per-server --pool no/mail": "pool no/mail: there is none",
 	} {
 		t.Run(line, func(t *testing.T) {
@@ -155,6 +155,22 @@ func TestMisuse(t *testing.T) {
 				t.Errorf("misuse = %v of %v", misuse, err)
 			}
 		})
+	}
+}
+
+// TestListsHaveTheNamesThatPeopleType: the singular, and what kubectl calls the resource.
+func TestListsHaveTheNamesThatPeopleType(t *testing.T) {
+	for other, line := range map[string]string{
+		"mitigation M1": "mitigations M1", "server web01": "servers web01", "poolservers": "servers", "PoolServer web01": "servers web01",
+		"pool": "pools", "poolmitigationconfig": "pools", "feed contoso": "feeds contoso", "mitigationfeeds": "feeds", "psrv": "servers", "mitigation.ems.mitigation.dev M1": "mitigations M1",
+	} {
+		want, _, err := call(t, inventorytest.New(), line)
+		if err != nil || want == "" {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if got, _, err := call(t, inventorytest.New(), other); err != nil || got != want {
+			t.Errorf("%s: %v, %q, want what %s lists", other, err, got, line)
+		}
 	}
 }
 

@@ -24,6 +24,9 @@ type Tree struct {
 	Feeds []Feed `json:"feeds"`
 	// Notes tell what could not be found out.
 	Notes []string `json:"notes"`
+
+	// namespace is the one whose pools were looked at; all of them if it is empty.
+	namespace string
 }
 
 // Feed is a source of mitigations.
@@ -96,7 +99,7 @@ type Choice struct {
 
 // Grow makes the tree of a fleet.
 func Grow(f *insight.Fleet, choice Choice) *Tree {
-	t := &Tree{Time: f.Now.UTC().Truncate(time.Second), Feeds: []Feed{}, Notes: append([]string{}, f.Unseen...)}
+	t := &Tree{Time: f.Now.UTC().Truncate(time.Second), Feeds: []Feed{}, Notes: append([]string{}, f.Unseen...), namespace: f.Namespace}
 	byFeed := map[string][]Mitigation{}
 	pools := t.pools(f, choice)
 	for i := range f.Mitigations {

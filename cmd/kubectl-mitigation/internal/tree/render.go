@@ -18,6 +18,8 @@ type limits struct {
 type branch struct {
 	style terminal.Style
 	lines []string
+	// unplanned says of a mitigation that no pool has it, as far as was looked.
+	unplanned string
 }
 
 // twigs are what stands before a line.
@@ -47,7 +49,10 @@ func (b *branch) add(here, below string, level insight.Level, strong, words stri
 
 // render makes the picture of a tree.
 func render(t *Tree, l limits, style terminal.Style) []string {
-	b := &branch{style: style}
+	b := &branch{style: style, unplanned: "in no plan"}
+	if t.namespace != "" {
+		b.unplanned = fmt.Sprintf("in no plan of namespace %q; -A looks at all", t.namespace)
+	}
 	for i := range t.Feeds {
 		b.feed(&t.Feeds[i], t, l)
 	}
@@ -93,7 +98,7 @@ func (b *branch) mitigation(m *Mitigation, here, below string, l limits) {
 			counts[s] += n
 		}
 	}
-	text := strings.Join(words, ", ") + "; in no plan"
+	text := strings.Join(words, ", ") + "; " + b.unplanned
 	if len(m.Pools) > 0 {
 		text = strings.Join(words, ", ") + "; " + insight.Plural(len(m.Pools), "pool") + ": " + insight.CountsInWords(counts)
 	}

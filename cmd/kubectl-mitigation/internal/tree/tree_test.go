@@ -33,6 +33,7 @@ func TestPictures(t *testing.T) {
 		"one-mitigation":   {fleet: insighttest.New().Halt(), choice: Choice{ID: "M2"}, style: terminal.Plain(100), limits: all},
 		"one-pool":         {fleet: insighttest.New().Halt(), choice: Choice{Pool: types.NamespacedName{Namespace: "frontends", Name: "mail"}}, style: terminal.Plain(100), limits: all},
 		"thousand-servers": {fleet: thousands(), style: terminal.Plain(100), limits: all},
+		"elsewhere":        {fleet: elsewhere(), style: terminal.Plain(100), limits: all},
 		"nothing-yet":      {fleet: &insighttest.Fleet{}, style: terminal.Plain(100), limits: all},
 		"unreadable":       {fleet: unreadable(), style: terminal.Plain(100), limits: all},
 	} {
@@ -72,6 +73,13 @@ func thousands() *insighttest.Fleet {
 			f.Servers = append(f.Servers, s)
 		}
 	}
+	return f
+}
+
+// elsewhere is a look at a namespace without pools: the mitigations are in plans, but not in ones that are looked at.
+func elsewhere() *insighttest.Fleet {
+	f := insighttest.New()
+	f.Namespace = "default"
 	return f
 }
 
