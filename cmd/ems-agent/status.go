@@ -26,7 +26,7 @@ type statusReport struct {
 	APIVersion string `json:"apiVersion"`
 	// Identity is absent on servers that are not enrolled.
 	Identity *statusIdentity `json:"identity,omitempty"`
-	// Switches are absent if they cannot be read.
+	// Switches are those that count; absent if nobody knows them.
 	Switches *switches.Switches `json:"switches,omitempty"`
 	// LastPass is absent if no agent has worked yet.
 	LastPass *lastpass.Pass `json:"lastPass,omitempty"`
@@ -77,13 +77,21 @@ func readStatus(stateDir string, now time.Time) statusReport {
 	case !errors.Is(err, credential.ErrNone):
 		problem("%v", err)
 	}
-	if s, err := switches.Open(stateDir).Read(); err == nil {
-		r.Switches = &s
-		if use, on := s.Kill(); on {
+	file := switches.Open(stateDir)
+	known, err := file.Read()
+	ok := err == nil
+	if err != nil {
+		if known, ok = file.Last(); ok {
+			problem("%v; until somebody has looked, the switches count as they last were", err)
+		} else {
+			problem("%v; until somebody has looked, nothing is put in place here, and what the plan removes is removed", err)
+		}
+	}
+	if ok {
+		r.Switches = &known
+		if use, on := known.Kill(); on {
 			problem("the kill switch is on, thrown %s", use)
 		}
-	} else {
-		problem("%v; nothing is changed on this server until then", err)
 	}
 	pass, err := lastpass.Read(stateDir)
 	switch {
