@@ -21,6 +21,8 @@ import (
 const (
 	// jitterShare of the half life is how much sooner or later a renewal comes.
 	jitterShare = 0.1
+	// Certificates are renewed between 70 and 90 % of their life, as the kubelet does it.
+	certificateFrom, certificateSpread = 0.7, 0.2
 	// firstPause and longestPause are the most that is waited after the first failure, and after any.
 	firstPause, longestPause = 30 * time.Second, 10 * time.Minute
 	// refusedPause is the least between two renewals that a refusal asks for.
@@ -34,8 +36,8 @@ const (
 	requestTimeout = 30 * time.Second
 )
 
-// ErrOther means that the server was enrolled as another one, or to another cluster, while the agent ran.
-var ErrOther = errors.New("the server was enrolled anew as another one: the agent has to start again")
+// ErrOther means that the server was enrolled as another one, to another cluster, or with the other kind of credential, while the agent ran.
+var ErrOther = errors.New("the server was enrolled anew as another one, or with another kind of credential: the agent has to start again")
 
 // Renew asks the API server for another token with the present one.
 type Renew func(ctx context.Context, present Credential) (Grant, error)
@@ -43,7 +45,7 @@ type Renew func(ctx context.Context, present Credential) (Grant, error)
 // Options of a Source. Store is required.
 type Options struct {
 	Store Store
-	// Renew defaults to a TokenRequest on the server's own ServiceAccount.
+	// Renew defaults to a TokenRequest on the server's own ServiceAccount, or where there is a certificate to a request for another.
 	Renew Renew
 	// Clock defaults to the real one, Random to a number in [0,1).
 	Clock  clock.Clock
@@ -56,13 +58,15 @@ type Options struct {
 	Tell func(good bool, sentence string)
 }
 
-// Source gives requests their token and keeps it fresh.
+// Source gives requests their credential and keeps it fresh.
 type Source struct {
 	Options
 
 	who  Identity
 	host string
 	wake chan struct{}
+	// base carries the certificate where there is one; nil with tokens.
+	base *certificateTransport
 
 	mu      sync.Mutex
 	present Credential
@@ -96,10 +100,19 @@ func NewSource(o Options) (*Source, error) {
 		return nil, fmt.Errorf("credential: %w: %w", ErrDamaged, err)
 	}
 	s := &Source{Options: o, who: present.Identity, host: u.Host, wake: make(chan struct{}, 1)}
+	if present.IsCertificate() {
+		if s.base, err = newCertificateTransport(s); err != nil {
+			return nil, err
+		}
+	}
 	if s.Renew == nil {
+		applicant := Applicant{Clock: o.Clock}
 		s.Renew = func(ctx context.Context, present Credential) (Grant, error) {
 			ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 			defer cancel()
+			if present.IsCertificate() {
+				return applicant.Request(ctx, s.Config(), present.Identity, present.Enrolment, present.Asked)
+			}
 			return Request(ctx, s.Config(), present.Identity, present.Asked)
 		}
 	}
@@ -126,10 +139,13 @@ func (s *Source) Problem() error {
 
 // Config reaches the API server as the server, and trusts the certificates of the enrolment and no others.
 func (s *Source) Config() *rest.Config {
+	if s.base != nil {
+		return &rest.Config{Host: s.who.URL, Transport: s.base, WrapTransport: s.Wrap}
+	}
 	return &rest.Config{Host: s.who.URL, TLSClientConfig: rest.TLSClientConfig{CAData: []byte(s.who.CA)}, WrapTransport: s.Wrap, Proxy: s.Proxy}
 }
 
-// Wrap puts the token into requests to the API server.
+// Wrap puts the token into requests to the API server, and notes refusals. A certificate is shown by the connection instead.
 func (s *Source) Wrap(next http.RoundTripper) http.RoundTripper { return &transport{s, next} }
 
 type transport struct {
@@ -142,12 +158,14 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if request.URL.Scheme != "https" || request.URL.Host != t.source.host {
 		return t.next.RoundTrip(request)
 	}
-	token := t.source.token()
-	request = request.Clone(request.Context())
-	request.Header.Set("Authorization", "Bearer "+token)
+	present := t.source.grant()
+	if present.Token != "" {
+		request = request.Clone(request.Context())
+		request.Header.Set("Authorization", "Bearer "+present.Token)
+	}
 	response, err := t.next.RoundTrip(request)
 	if err == nil && response.StatusCode == http.StatusUnauthorized {
-		t.source.refuse(token)
+		t.source.refuse(present.ID())
 	}
 	return response, err
 }
@@ -155,17 +173,17 @@ func (t *transport) RoundTrip(request *http.Request) (*http.Response, error) {
 // WrappedRoundTripper lets client-go find the transport below.
 func (t *transport) WrappedRoundTripper() http.RoundTripper { return t.next }
 
-func (s *Source) token() string {
+func (s *Source) grant() Grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.present.Token
+	return s.present.Grant
 }
 
-// refuse notes that the API server refused a token. Of one that is not the present one any more, that says nothing.
-func (s *Source) refuse(token string) {
+// refuse notes that the API server refused a credential. Of one that is not the present one any more, that says nothing.
+func (s *Source) refuse(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.present.Token != token || s.refused {
+	if s.present.ID() != id || s.refused {
 		return
 	}
 	s.refused = true
@@ -178,13 +196,20 @@ func (s *Source) refuse(token string) {
 // adopt makes a credential the present one.
 func (s *Source) adopt(c Credential) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.present, s.refused, s.problem = c, false, nil
 	s.renewal = renewalOf(c, s.Random())
+	s.mu.Unlock()
+	if s.base != nil {
+		s.base.rotate()
+	}
 }
 
-// renewalOf is when a credential is to be renewed: at half of its life, give or take a tenth of that.
+// renewalOf is when a credential is to be renewed: a token at half of its life, give or take a tenth of that. A certificate costs
+// more to get, and lasts longer.
 func renewalOf(c Credential, random float64) time.Time {
+	if c.IsCertificate() {
+		return c.Received.Add(time.Duration(float64(c.Life) * (certificateFrom + certificateSpread*random)))
+	}
 	half := float64(c.Life) / 2
 	return c.Received.Add(time.Duration(half * (1 + jitterShare*(2*random-1))))
 }
@@ -271,8 +296,12 @@ func (s *Source) look() (changed bool, err error) {
 	if there.Identity != s.who {
 		return false, fmt.Errorf("credential: %w: %s at %s", ErrOther, there.Identity, there.URL)
 	}
-	if there.Token == s.token() {
+	present := s.grant()
+	if there.ID() == present.ID() {
 		return false, nil
+	}
+	if there.IsCertificate() != present.IsCertificate() {
+		return false, fmt.Errorf("credential: %w: tokens and certificates use different connections", ErrOther)
 	}
 	s.adopt(there)
 	s.Log.Info("Credential was replaced on the disk and is taken over", "server", s.who.String(), "expires", there.Expires)
@@ -292,7 +321,7 @@ func (s *Source) renew(ctx context.Context) error {
 	next := present
 	next.Grant, next.Received = grant, s.Clock.Now()
 	// In memory also when the disk is full: it lasts until the next start, and the old one on the disk maybe beyond.
-	stored := s.Store.Replace(present.Token, next)
+	stored := s.Store.Replace(present.ID(), next)
 	if errors.Is(stored, ErrReplaced) {
 		_, err = s.look()
 		return err
@@ -317,6 +346,12 @@ func (s *Source) tell(now time.Time, err error) {
 	s.mu.Unlock()
 	switch {
 	case told:
+	case errors.Is(err, ErrDenied):
+		s.Log.Error(err, "Credential will not be renewed unless an operator enrols the server again", "server", s.who.String(), "expires", expires, "command", s.who.Again())
+		s.Tell(false, fmt.Sprintf("The cluster does not renew the credential of server %s, which ends at %s: %v. If the server is to stay a member of its pool: %s",
+			s.who, expires.UTC().Format("2006-01-02 15:04:05Z"), err, s.who.Again()))
+	case apierrors.IsForbidden(err) && s.base != nil:
+		s.Log.Error(err, "Credential cannot be renewed: the rights of agents with certificates are missing", "server", s.who.String(), "expires", expires, "command", identity.BindCertificates(s.who.Namespace))
 	case apierrors.IsForbidden(err):
 		s.Log.Error(err, "Credential cannot be renewed: the rights of the agents are missing", "server", s.who.String(), "expires", expires, "commands", identity.Bind(s.who.Namespace))
 	case apierrors.IsUnauthorized(err) || ended:

@@ -128,11 +128,11 @@ func TestATokenIsRenewedAtHalfOfItsLife(t *testing.T) {
 	s := newScene(t)
 	s.start()
 	s.pass(11*time.Hour+50*time.Minute, 5*time.Minute)
-	if s.requests() != 0 || s.source.token() != "first.b.c" {
+	if s.requests() != 0 || s.source.grant().Token != "first.b.c" {
 		t.Fatalf("renewed too early: %d requests", s.requests())
 	}
 	s.pass(20*time.Minute, 5*time.Minute)
-	s.until("the renewal", func() bool { return s.source.token() == "second.b.c" })
+	s.until("the renewal", func() bool { return s.source.grant().Token == "second.b.c" })
 	there, err := s.store.Load()
 	if err != nil || there.Token != "second.b.c" || !there.Received.Equal(received.Add(12*time.Hour)) || there.Server != "fe01" || !there.Confirmed {
 		t.Errorf("on the disk: %+v of %v, %v", there, there.Received, err)
@@ -142,7 +142,7 @@ func TestATokenIsRenewedAtHalfOfItsLife(t *testing.T) {
 	}
 	s.grant("third.b.c")
 	s.pass(12*time.Hour, 5*time.Minute)
-	s.until("the next renewal", func() bool { return s.source.token() == "third.b.c" })
+	s.until("the next renewal", func() bool { return s.source.grant().Token == "third.b.c" })
 	if s.requests() != 2 {
 		t.Errorf("%d requests, want 2", s.requests())
 	}
@@ -179,15 +179,15 @@ func TestAnAbsentAPIServerIsTriedAgain(t *testing.T) {
 	if n := s.requests(); n < 5 || n > 30 {
 		t.Errorf("%d requests in an hour, want some", n)
 	}
-	if s.source.Problem() == nil || s.source.token() != "first.b.c" {
-		t.Errorf("problem %v, token %s", s.source.Problem(), s.source.token())
+	if s.source.Problem() == nil || s.source.grant().Token != "first.b.c" {
+		t.Errorf("problem %v, token %s", s.source.Problem(), s.source.grant().Token)
 	}
 	if n := strings.Count(strings.Join(s.log0(), "\n"), "connection refused"); n != 1 {
 		t.Errorf("the same problem stands in the log %d times", n)
 	}
 	s.grant("second.b.c")
 	s.pass(11*time.Minute, time.Minute)
-	s.until("the renewal", func() bool { return s.source.token() == "second.b.c" })
+	s.until("the renewal", func() bool { return s.source.grant().Token == "second.b.c" })
 	if s.source.Problem() != nil {
 		t.Errorf("problem %v stays", s.source.Problem())
 	}
@@ -230,7 +230,7 @@ func TestAClockThatWasSetBackDoesNotHoldRenewalUp(t *testing.T) {
 	s := newScene(t)
 	s.clock.SetTime(received.Add(-24 * time.Hour))
 	s.start()
-	s.until("the renewal", func() bool { return s.source.token() == "second.b.c" })
+	s.until("the renewal", func() bool { return s.source.grant().Token == "second.b.c" })
 	if there, err := s.store.Load(); err != nil || !there.Received.Equal(received.Add(-24*time.Hour)) {
 		t.Errorf("received %v, %v", there.Received, err)
 	}
@@ -252,7 +252,7 @@ func TestARefusalIsAnsweredByOneAttemptAtOnce(t *testing.T) {
 	}
 	s.grant("second.b.c")
 	s.pass(time.Minute, 15*time.Second)
-	s.until("the renewal", func() bool { return s.source.token() == "second.b.c" })
+	s.until("the renewal", func() bool { return s.source.grant().Token == "second.b.c" })
 	// The answer to a request that went out before says nothing of the new token.
 	n := s.requests()
 	s.source.refuse("first.b.c")
@@ -275,7 +275,7 @@ func TestACredentialThatWasEnrolledAnewIsTakenOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.pass(refusedLook, refusedLook)
-	s.until("the new one", func() bool { return s.source.token() == "anew.b.c" })
+	s.until("the new one", func() bool { return s.source.grant().Token == "anew.b.c" })
 }
 
 func TestARenewalDoesNotOverwriteAnEnrolment(t *testing.T) {
@@ -289,7 +289,7 @@ func TestARenewalDoesNotOverwriteAnEnrolment(t *testing.T) {
 	s.mu.Unlock()
 	s.clock.SetTime(received.Add(12 * time.Hour))
 	s.start()
-	s.until("the new one", func() bool { return s.source.token() == "anew.b.c" })
+	s.until("the new one", func() bool { return s.source.grant().Token == "anew.b.c" })
 	if there, err := s.store.Load(); err != nil || there.Token != "anew.b.c" {
 		t.Errorf("on the disk: %s, %v", there.Token, err)
 	}
@@ -319,7 +319,7 @@ func TestADiskThatIsFullDoesNotStopRenewal(t *testing.T) {
 	s.source.Store = Open(t.TempDir()) // where there is nothing to replace
 	s.clock.SetTime(received.Add(12 * time.Hour))
 	s.start()
-	s.until("the renewal", func() bool { return s.source.token() == "second.b.c" })
+	s.until("the renewal", func() bool { return s.source.grant().Token == "second.b.c" })
 	if text := strings.Join(s.log0(), "\n"); !strings.Contains(text, "could not be stored") {
 		t.Errorf("log: %s", text)
 	}

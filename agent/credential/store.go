@@ -24,10 +24,11 @@ var (
 const (
 	// maxFile is the size of the largest file: eight certificates, a token of 16 KiB, and both a third larger as text.
 	maxFile = 128 << 10
-	// fileVersion is what this program writes and reads.
-	fileVersion = 1
-	fileName    = "credential.json"
-	lockName    = "lock"
+	// tokenVersion of the file has a token sealed, certificateVersion the key of a client certificate: a program that does not know
+	// such must not take the one for the other.
+	tokenVersion, certificateVersion = 1, 2
+	fileName                         = "credential.json"
+	lockName                         = "lock"
 )
 
 // Identity is who a server is, and to whom.
@@ -49,13 +50,25 @@ func (i Identity) Again() string {
 	return fmt.Sprintf("kubectl mitigation enroll --again -n %s %s/%s", i.Namespace, i.Pool, i.Server)
 }
 
-// Grant is a token as the API server gave it.
+// Grant is a token as the API server gave it, or a client certificate as it was signed.
 type Grant struct {
+	// Token is empty where there is a Certificate.
 	Token string
+	// Certificate and Key are in PEM.
+	Certificate, Key string
 	// Expires is when it ends by the clock of the API server, Life how long it lasts.
 	Expires time.Time
 	Life    time.Duration
 }
+
+// ID tells grants of one server apart: a token, which is a secret, or a certificate.
+func (g Grant) ID() string { return g.Token + g.Certificate }
+
+// IsCertificate tells whether the grant is a client certificate.
+func (g Grant) IsCertificate() bool { return g.Certificate != "" }
+
+// secret is what nobody else may have.
+func (g Grant) secret() string { return g.Token + g.Key }
 
 // Credential is what a server has after it was enrolled.
 type Credential struct {
@@ -63,8 +76,10 @@ type Credential struct {
 	Grant
 	// Received is when the token was received, by the clock of this server.
 	Received time.Time
-	// Asked is how long a token to ask for.
+	// Asked is how long a token or certificate to ask for.
 	Asked time.Duration
+	// Enrolment is the one that certificates are asked for; empty with tokens.
+	Enrolment string
 	// Exchanged is a digest of the enrolment string that the credential came from; Confirmed says that the string is spent.
 	Exchanged string
 	Confirmed bool
@@ -80,8 +95,10 @@ func (c Credential) GoString() string { return c.String() }
 type content struct {
 	Version int `json:"version"`
 	Identity
-	// Sealed is the token, protected as the system can.
+	// Sealed is the token or the key, protected as the system can.
 	Sealed       []byte    `json:"sealed"`
+	Certificate  string    `json:"certificate,omitempty"`
+	Enrolment    string    `json:"enrolment,omitempty"`
 	Expires      time.Time `json:"expires"`
 	Received     time.Time `json:"received"`
 	LifeSeconds  int64     `json:"lifeSeconds"`
@@ -120,16 +137,21 @@ func decode(data []byte) (Credential, error) {
 	if err := json.Unmarshal(data, &f); err != nil {
 		return Credential{}, errors.New("not the JSON of a credential")
 	}
-	if f.Version != fileVersion {
-		return Credential{}, fmt.Errorf("version %d: want %d", f.Version, fileVersion)
+	if f.Version != tokenVersion && f.Version != certificateVersion {
+		return Credential{}, fmt.Errorf("version %d: want %d or %d", f.Version, tokenVersion, certificateVersion)
 	}
-	token, err := unseal(f.Sealed)
+	secret, err := unseal(f.Sealed)
 	if err != nil {
 		return Credential{}, err
 	}
 	c := Credential{
 		Identity: f.Identity, Received: f.Received, Exchanged: f.Exchanged, Confirmed: f.Confirmed, Asked: time.Duration(f.AskedSeconds) * time.Second,
-		Grant: Grant{Token: string(token), Expires: f.Expires, Life: time.Duration(f.LifeSeconds) * time.Second},
+		Grant: Grant{Certificate: f.Certificate, Expires: f.Expires, Life: time.Duration(f.LifeSeconds) * time.Second}, Enrolment: f.Enrolment,
+	}
+	if f.Version == certificateVersion {
+		c.Key = string(secret)
+	} else {
+		c.Token = string(secret)
 	}
 	return c, c.check()
 }
@@ -138,7 +160,15 @@ func decode(data []byte) (Credential, error) {
 func (c Credential) check() error {
 	_, err := identity.ParseCA([]byte(c.CA))
 	problems := []error{
-		err, identity.CheckURL(c.URL), identity.CheckNamespace(c.Namespace), identity.CheckPool(c.Pool), identity.CheckServer(c.Server), identity.CheckToken(c.Token),
+		err, identity.CheckURL(c.URL), identity.CheckNamespace(c.Namespace), identity.CheckPool(c.Pool), identity.CheckServer(c.Server),
+	}
+	switch {
+	case c.Certificate+c.Key+c.Enrolment == "":
+		problems = append(problems, identity.CheckToken(c.Token))
+	case c.Token != "":
+		problems = append(problems, errors.New("a token and a certificate: want one of them"))
+	default:
+		problems = append(problems, c.checkCertificate())
 	}
 	const most = 2 * identity.MaxCeiling
 	if c.Life <= 0 || c.Life > most || c.Asked < 0 || c.Asked > most {
@@ -152,14 +182,14 @@ func (s Store) Save(c Credential) error {
 	return s.locked(func() error { return s.write(c) })
 }
 
-// Replace stores a credential in place of the one with the token. Another one in its place stays, and the error wraps ErrReplaced.
-func (s Store) Replace(token string, c Credential) error {
+// Replace stores a credential in place of the one with the ID. Another one in its place stays, and the error wraps ErrReplaced.
+func (s Store) Replace(id string, c Credential) error {
 	return s.locked(func() error {
 		there, err := s.Load()
 		if err != nil {
 			return err
 		}
-		if there.Token != token {
+		if there.ID() != id {
 			return fmt.Errorf("credential: %w", ErrReplaced)
 		}
 		return s.write(c)
@@ -190,12 +220,16 @@ func (s Store) write(c Credential) error {
 	if err := c.check(); err != nil {
 		return fmt.Errorf("credential: %w", err)
 	}
-	sealed, err := seal([]byte(c.Token))
+	sealed, err := seal([]byte(c.secret()))
 	if err != nil {
 		return fmt.Errorf("credential: %w", err)
 	}
+	version := tokenVersion
+	if c.IsCertificate() {
+		version = certificateVersion
+	}
 	data, err := json.MarshalIndent(content{
-		Version: fileVersion, Identity: c.Identity, Sealed: sealed, Expires: c.Expires.UTC(), Received: c.Received.UTC(), LifeSeconds: int64(c.Life / time.Second),
+		Version: version, Certificate: c.Certificate, Enrolment: c.Enrolment, Identity: c.Identity, Sealed: sealed, Expires: c.Expires.UTC(), Received: c.Received.UTC(), LifeSeconds: int64(c.Life / time.Second),
 		AskedSeconds: int64(c.Asked / time.Second), Exchanged: c.Exchanged, Confirmed: c.Confirmed,
 	}, "", "  ")
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"mitigation.dev/ems/agent/identity"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/clientcert"
 )
 
 // parallel is how many servers are worked on at once: enough that a thousand take seconds, few enough that others are still served.
@@ -32,10 +33,10 @@ type work struct {
 	authority []*x509.Certificate
 	// expires is how long the strings can be used, lifetime how long a token the agents may have; zero means the usual.
 	expires, lifetime time.Duration
-	// again enrols servers anew that have used their string.
-	again bool
-	pause func(ctx context.Context, length time.Duration) error
-	note  func(format string, arguments ...any)
+	// again enrols servers anew that have used their string; certificates gives them certificates in place of tokens.
+	again, certificates bool
+	pause               func(ctx context.Context, length time.Duration) error
+	note                func(format string, arguments ...any)
 }
 
 // each does something for every server, several at once, and returns the errors in the order of the servers.
@@ -73,6 +74,9 @@ func (w *work) enroll(ctx context.Context, servers []entry) ([]Enrollment, error
 		return nil, err
 	}
 	if err := w.bind(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.prepareCertificates(ctx); err != nil {
 		return nil, err
 	}
 	made := make([]*Enrollment, len(servers))
@@ -160,11 +164,14 @@ func (w *work) clear(ctx context.Context, e entry) (cleared bool, err error) {
 	case agent && !bootstrap && !w.again:
 		return false, errEnrolled
 	}
-	return w.removeSecrets(ctx, e)
+	return w.end(ctx, e)
 }
 
-// removeSecrets ends all tokens of a server.
-func (w *work) removeSecrets(ctx context.Context, e entry) (removed bool, err error) {
+// end ends all credentials of a server.
+func (w *work) end(ctx context.Context, e entry) (removed bool, err error) {
+	if removed, err = w.revokeCertificates(ctx, e); err != nil {
+		return removed, err
+	}
 	for _, name := range []string{identity.BootstrapSecret(e.Server), identity.AgentSecret(e.Server)} {
 		found, err := w.remove(ctx, secrets, name)
 		if err != nil {
@@ -224,7 +231,10 @@ func (w *work) objects(e entry) (*emsv1.PoolServer, *corev1.ServiceAccount, *coo
 		ObjectMeta:                   meta(e.Server),
 		AutomountServiceAccountToken: new(false),
 	}
-	if w.lifetime != 0 {
+	switch {
+	case w.certificates:
+		account.Annotations = map[string]string{clientcert.EnrolmentAnnotation: clientcert.NewEnrolment()}
+	case w.lifetime != 0:
 		account.Annotations = map[string]string{identity.CeilingAnnotation: strconv.FormatInt(int64(w.lifetime/time.Second), 10)}
 	}
 	lease := &coordinationv1.Lease{
@@ -250,6 +260,7 @@ func (w *work) make(ctx context.Context, e entry) (*Enrollment, error) {
 		return nil, err
 	}
 	account.OwnerReferences = ownedBy(server.TypeMeta, server.ObjectMeta)
+	enrolment := account.Annotations[clientcert.EnrolmentAnnotation]
 	if err := w.ensureAccount(ctx, account); err != nil {
 		return nil, err
 	}
@@ -269,7 +280,7 @@ func (w *work) make(ctx context.Context, e entry) (*Enrollment, error) {
 		return nil, fmt.Errorf("token: %w", err)
 	}
 	text, err := identity.Ticket{
-		URL: w.url, CA: w.authority, Namespace: w.namespace, Pool: e.Pool, Server: e.Server, Token: answer.Status.Token, Lifetime: w.lifetime,
+		URL: w.url, CA: w.authority, Namespace: w.namespace, Pool: e.Pool, Server: e.Server, Token: answer.Status.Token, Lifetime: w.lifetime, Enrolment: enrolment,
 	}.Encode()
 	if err != nil {
 		return nil, err
@@ -308,14 +319,14 @@ func (w *work) ensureAccount(ctx context.Context, wanted *corev1.ServiceAccount)
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	// Every enrolment says how long tokens may last: the absence of the flag takes back what another one said.
-	ceiling := any(nil)
-	if text, ok := wanted.Annotations[identity.CeilingAnnotation]; ok {
-		ceiling = text
+	// Every enrolment says how long tokens may last, or which certificates are its own: the absence takes back what another one said.
+	said := map[string]any{identity.CeilingAnnotation: nil, clientcert.EnrolmentAnnotation: nil}
+	for name, text := range wanted.Annotations {
+		said[name] = text
 	}
 	return w.patch(ctx, serviceAccounts, wanted.Name, map[string]any{
 		"metadata": map[string]any{
-			"annotations": map[string]any{identity.CeilingAnnotation: ceiling}, "labels": wanted.Labels, "ownerReferences": wanted.OwnerReferences,
+			"annotations": said, "labels": wanted.Labels, "ownerReferences": wanted.OwnerReferences,
 		},
 		"automountServiceAccountToken": false,
 	}, wanted)
@@ -338,7 +349,7 @@ func (w *work) revoke(ctx context.Context, servers []entry, all bool) ([]string,
 		if _, _, err = w.look(ctx, e); err != nil {
 			return err
 		}
-		ended[i], err = w.removeSecrets(ctx, e)
+		ended[i], err = w.end(ctx, e)
 		words[i] = "revoked"
 		if !ended[i] {
 			words[i] = "had no credential"
@@ -357,7 +368,7 @@ func (w *work) revoke(ctx context.Context, servers []entry, all bool) ([]string,
 		}
 		return nil
 	})
-	err := w.forget(ctx, ended)
+	err := errors.Join(w.forget(ctx, ended), w.prune(ctx))
 	var done []string
 	for i, e := range servers {
 		if failed[i] == nil {
