@@ -55,6 +55,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	life := lease.New(lease.Options{
 		Leases: reached.Leases.Leases(o.Namespace), Server: o.Server, Clock: clock.RealClock{}, Log: o.Log.WithName("lease"),
+		Holder: holder(o.Server), Shared: o.tellOfAnother(control.TellShared),
 	})
 	loop.setPeriod = life.SetPeriod
 	o.Log.Info("Agent starts", "server", o.Server, "namespace", o.Namespace, "pool", o.Pool)
