@@ -30,6 +30,7 @@ type options struct {
 	probeAddress string
 	leaderElect  bool
 	namespace    string
+	certificates bool
 	showVersion  bool
 	zap          zap.Options
 }
@@ -40,6 +41,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address that /healthz and /readyz are served on; 0 serves none")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "run only while this manager holds the lease, so that several can stand by")
 	flags.StringVar(&o.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the manager's own namespace; defaults to $POD_NAMESPACE, then ems-system")
+	flags.BoolVar(&o.certificates, "client-certificates", false, "approve the client certificates of servers that are enrolled for them; needs the rights of config/certificates")
 	flags.BoolVar(&o.showVersion, "version", false, "print the version and exit")
 	o.zap.BindFlags(flags)
 }
@@ -91,7 +93,7 @@ func run(ctx context.Context, o options) error {
 	if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {
 		return fmt.Errorf("add the readiness check: %w", err)
 	}
-	if err := controllers.Setup(mgr, controllers.Options{Namespace: o.namespace}); err != nil {
+	if err := controllers.Setup(mgr, controllers.Options{Namespace: o.namespace, ClientCertificates: o.certificates}); err != nil {
 		return err
 	}
 	ctrl.Log.WithName("setup").Info("Starting manager", "version", version.String(), "namespace", o.namespace)

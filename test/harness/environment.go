@@ -38,8 +38,9 @@ type Environment struct {
 	// Kubectl and Client have full rights.
 	Kubectl *Kubectl
 	Client  client.Client
-	// Manager is its process, once StartManager was called.
-	Manager *Process
+	// Manager is its process, once StartManager was called, and ManagerFlags are what it gets beside the usual ones.
+	Manager      *Process
+	ManagerFlags []string
 
 	started   processes
 	probePort string
@@ -146,10 +147,10 @@ func (e *Environment) StartManager(ctx context.Context) error {
 		e.probePort = ports[0]
 		e.Manager = e.started.add(&Process{
 			Name: "manager", Path: e.Programs.Manager, LogPath: filepath.Join(e.Dir, "logs", "manager.log"),
-			Args: []string{
+			Args: append([]string{
 				"--kubeconfig=" + kubeconfig, "--namespace=" + managerNamespace, "--zap-time-encoding=rfc3339nano",
 				"--metrics-bind-address=0", "--health-probe-bind-address=" + net.JoinHostPort(loopback, e.probePort),
-			},
+			}, e.ManagerFlags...),
 		})
 	}
 	if !e.Manager.Running() {
