@@ -42,16 +42,22 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
+	memory, err := state.Open(memoryDir(o))
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
 	control := cluster.New(cluster.Options{
+		Memory: memory,
 		Client: reached.Client, Recorder: reached.Recorder, CredentialExpiry: reached.expiry, Clock: o.tellOfClock(reached.Clock.Told), Namespace: o.Namespace, Pool: o.Pool, Server: o.Server, Log: o.Log.WithName("cluster"),
 	})
-	loop, err := newLoop(o, control, clock.RealClock{})
+	loop, err := newLoop(o, control, memory, clock.RealClock{})
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
 	loop.metrics = o.metricsFile(reached.expiry)
 	life := lease.New(lease.Options{
 		Leases: answered{reached.Leases.Leases(o.Namespace), func() { loop.metrics.Contact(time.Now()) }}, Server: o.Server, Clock: clock.RealClock{}, Log: o.Log.WithName("lease"),
+		Holder: holder(o.Server), Shared: o.tellOfAnother(control.TellShared),
 	})
 	loop.setPeriod = life.SetPeriod
 	o.Log.Info("Agent starts", "server", o.Server, "namespace", o.Namespace, "pool", o.Pool)
@@ -86,11 +92,7 @@ type view interface {
 }
 
 // newLoop puts the parts of the loop together.
-func newLoop(o Options, c view, clk clock.WithTicker) (*loop, error) {
-	memory, err := state.Open(filepath.Join(o.StateDir, "agent"))
-	if err != nil {
-		return nil, err
-	}
+func newLoop(o Options, c view, memory *state.Memory, clk clock.WithTicker) (*loop, error) {
 	store, err := documents.New(documents.Options{
 		Dir: filepath.Join(o.StateDir, "documents"), TrustFile: o.TrustFile, Source: c, Memory: memory, Clock: clk, Log: o.Log.WithName("documents"),
 	})
@@ -106,12 +108,17 @@ func newLoop(o Options, c view, clk clock.WithTicker) (*loop, error) {
 		return nil, err
 	}
 	sources := facts.Sources{Said: o.Facts, File: o.FactsFile, Registry: facts.Registry}
-	return &loop{
+	l := &loop{
 		name: o.Server, server: server, control: c, documents: store, memory: memory, clock: clk, log: o.Log,
 		switches: switches.Open(o.StateDir), stateDir: o.StateDir,
 		checker:   health.New(health.Options{Lister: drivers.ListerFor(runtime.GOOS, o.IISRoot, o.AppCmd), Services: services, Clock: clk}),
 		preview:   func() (preview, error) { return iis.NewPreview(options) },
 		facts:     func() (policy.Facts, error) { return facts.Read(sources) },
 		announcer: announcer{write: o.Events},
-	}, nil
+	}
+	l.recallUntold()
+	return l, nil
 }
+
+// memoryDir is where the agent keeps its own records.
+func memoryDir(o Options) string { return filepath.Join(o.StateDir, "agent") }

@@ -77,7 +77,7 @@ type loop struct {
 	told map[string]enforce.Result
 	// problem and reportProblem were logged last.
 	problem, factsProblem, reportProblem, damage, trustProblem, effectProblem, historyProblem, auditProblem string
-	switchesProblem, passProblem                                                                            string
+	switchesProblem, copyProblem, passProblem, untoldProblem                                                string
 	// histories are what the server remembers, by lower-case id; nil before the first pass. kept is when each was put on the
 	// disk, begun when its trial began in this process.
 	histories   map[string]enforce.History
@@ -88,7 +88,9 @@ type loop struct {
 	next time.Time
 	// unannounced changes wait for a cluster that can be told of them.
 	unannounced []cluster.Change
-	announcer   announcer
+	// keptUntold are those that are on the disk.
+	keptUntold []cluster.Change
+	announcer  announcer
 	// metrics is nil if nobody asked for them.
 	metrics *metricsfile.File
 	// switched is what people said at the server, as it was read last; nil before the first time.
@@ -130,6 +132,7 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	if err == nil {
 		l.unannounced = nil
 	}
+	l.keepUntold()
 	next := l.next
 	if held, ok := errors.AsType[*cluster.HeldError](err); ok {
 		err = nil
@@ -157,6 +160,10 @@ func (l *loop) enforce(ctx, toCluster context.Context) cluster.Report {
 	l.pace(plan)
 	memoryErr := l.loadHistories()
 	switched, switchesErr := l.readSwitches()
+	report.Switches = switched
+	if switched == nil {
+		switched, plan = &switches.Switches{}, withoutAdditions(plan)
+	}
 	repairErr := cmp.Or(l.repair(plan), l.repairHere(switched.Repair))
 	facts, factsErr := l.facts()
 	l.logOnce(&l.factsProblem, factsErr, "Facts are incomplete, which speaks for mitigations", "Facts are complete again")
@@ -168,17 +175,14 @@ func (l *loop) enforce(ctx, toCluster context.Context) cluster.Report {
 	documents := l.documents.Load(toCluster, plan.Documents())
 	report.Trust = l.trust(refused)
 	l.logOnce(&l.damage, l.damaged(), "Records were damaged and set aside", "No damaged records are left")
-	if switchesErr == nil {
-		report.Switches = &switched
-	}
 	before, err := l.server.Applied()
-	if err = cmp.Or(err, memoryErr, switchesErr); err != nil {
-		// Without knowing what is in place, what has failed and what people at the server do not want, any list of what is wanted could take protection away.
+	if err = cmp.Or(err, memoryErr); err != nil {
+		// Without knowing what is in place and what has failed, any list of what is wanted could take protection away.
 		report.Problem = problemOf(err, "what is in place is not known, so nothing is changed")
 		l.logOnce(&l.problem, err, "Nothing is changed", "Work goes on")
 		return report
 	}
-	r := l.carryOut(ctx, enforce.Input{Server: l.name, Plan: plan, Documents: documents, Applied: before, Facts: facts, Switches: switched, Now: l.clock.Now()})
+	r := l.carryOut(ctx, enforce.Input{Server: l.name, Plan: plan, Documents: documents, Applied: before, Facts: facts, Switches: *switched, Now: l.clock.Now()})
 	l.next = r.due()
 	if report.Trust.Err == nil {
 		// With a trust file that cannot be used no document is, and that is no word on the checks.
@@ -188,7 +192,7 @@ func (l *loop) enforce(ctx, toCluster context.Context) cluster.Report {
 	if report.Changed, memoryErr = l.remember(report.Changes); memoryErr == nil {
 		report.Sequences, memoryErr = l.sequences()
 	}
-	err = cmp.Or(planErr, r.err, memoryErr, repairErr)
+	err = cmp.Or(planErr, r.err, memoryErr, repairErr, switchesErr)
 	if err != nil {
 		report.Problem = problemOf(err, "see the agent's log on the server")
 	}

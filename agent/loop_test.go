@@ -27,6 +27,7 @@ import (
 	"mitigation.dev/ems/agent/iis/drivers"
 	"mitigation.dev/ems/agent/iis/standin"
 	"mitigation.dev/ems/agent/samples"
+	"mitigation.dev/ems/agent/state"
 	"mitigation.dev/ems/internal/ocs"
 	"mitigation.dev/ems/internal/policy"
 	"mitigation.dev/ems/internal/revocation"
@@ -125,10 +126,14 @@ func newFleet(t *testing.T) *fleet {
 // restart begins a new process on the same disk.
 func (f *fleet) restart() {
 	f.Helper()
+	memory, err := state.Open(memoryDir(Options{StateDir: f.stateDir}))
+	if err != nil {
+		f.Fatal(err)
+	}
 	loop, err := newLoop(Options{
 		Server: "fe01", IISRoot: f.root, StateDir: f.stateDir, TrustFile: f.trustFile, Facts: f.said, Log: testr.New(f.T),
 		AppCmd: drivers.NoAppCmd, // on Windows as well: there is no IIS below the root
-	}, f, f.clock)
+	}, f, memory, f.clock)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -9,27 +9,34 @@ import (
 	"time"
 
 	"mitigation.dev/ems/agent/cluster"
+	"mitigation.dev/ems/agent/enforce"
 	"mitigation.dev/ems/agent/eventlog"
 	"mitigation.dev/ems/agent/lastpass"
 	"mitigation.dev/ems/agent/switches"
+	"mitigation.dev/ems/internal/policy"
 	"mitigation.dev/ems/internal/version"
 )
 
-// readSwitches reads what people said at the server, and tells of what became different.
-func (l *loop) readSwitches() (switches.Switches, error) {
+// readSwitches reads what people said at the server, and tells of what became different. If it cannot be read, what was last
+// read counts: then both are returned, or only the error if nothing is known.
+func (l *loop) readSwitches() (*switches.Switches, error) {
 	now, err := l.switches.Read()
 	l.logOnce(&l.switchesProblem, err, "Switches of this server cannot be used", "Switches of this server can be used again")
 	if err != nil {
-		return switches.Switches{}, err
+		if last, ok := l.switches.Last(); ok {
+			return &last, fmt.Errorf("%w; until then they count as they last were", err)
+		}
+		return nil, fmt.Errorf("%w; until then nothing is put in place, and what the plan removes is removed", err)
 	}
+	l.logOnce(&l.copyProblem, l.switches.Remember(now), "Switches of this server cannot be kept", "Switches of this server are kept again")
 	was := l.switched
 	l.switched = &now
 	if was != nil && was.Equal(now) || was == nil && now.Equal(switches.Switches{}) {
-		return now, nil
+		return &now, nil
 	}
 	did, by := "read at the start", ""
-	if now.Last != nil {
-		did, by = now.Last.Did, now.Last.Use.String()
+	if len(now.Recent) > 0 {
+		did, by = now.Recent[0].Did, now.Recent[0].Use.String()
 	}
 	_, on := now.Kill()
 	blocked := make([]string, 0, len(now.Blocked))
@@ -38,7 +45,22 @@ func (l *loop) readSwitches() (switches.Switches, error) {
 	}
 	l.log.Info("Switches of this server", "did", did, "who", by, "killSwitch", on, "blocked", blocked)
 	l.announceSwitches(was, now)
-	return now, nil
+	return &now, nil
+}
+
+// withoutAdditions is a plan that only takes away, for a server of which nobody knows what people there do not want.
+func withoutAdditions(plan *enforce.Plan) *enforce.Plan {
+	if plan == nil {
+		return nil
+	}
+	less := *plan
+	less.Entries = slices.Clone(plan.Entries)
+	for i := range less.Entries {
+		if d := &less.Entries[i].Decision; d.Desired == policy.Apply {
+			d.Desired, d.Reason = policy.Hold, policy.Reason(enforce.ReasonSwitchesUnusable)
+		}
+	}
+	return &less
 }
 
 // announceSwitches tells administrators of the kill switch. Blocks are told of by what becomes of the mitigations.
@@ -53,8 +75,8 @@ func (l *loop) announceSwitches(was *switches.Switches, now switches.Switches) {
 	switch use, on := now.Kill(); {
 	case on && !wasOn:
 		l.announcer.write(eventlog.KillSwitchOn, fmt.Sprintf("The kill switch of this server was thrown %s. Every mitigation is removed, and none is applied until it is taken back.", use))
-	case wasOn && !on && now.Last != nil:
-		l.announcer.write(eventlog.KillSwitchOff, fmt.Sprintf("The kill switch of this server was taken back (%s). The plan of the pool is followed again.", now.Last.Use))
+	case wasOn && !on && len(now.Recent) > 0:
+		l.announcer.write(eventlog.KillSwitchOff, fmt.Sprintf("The kill switch of this server was taken back (%s). The plan of the pool is followed again.", now.Recent[0].Use))
 	}
 }
 

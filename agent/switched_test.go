@@ -14,6 +14,7 @@ import (
 	"mitigation.dev/ems/agent/eventlog"
 	"mitigation.dev/ems/agent/lastpass"
 	"mitigation.dev/ems/agent/switches"
+	"mitigation.dev/ems/internal/policy"
 )
 
 func (f *fleet) change(change func(*switches.Switches) error) {
@@ -79,30 +80,94 @@ func TestABlockAtTheServerEndsByTheClock(t *testing.T) {
 	f.wantInPlace()
 }
 
-func TestDamagedSwitchesChangeNothing(t *testing.T) {
-	f := newFleet(t)
-	f.want(f.publish(1, 1))
-	f.pass()
-	f.wantInPlace()
-	f.change(func(s *switches.Switches) error { return s.Throw(used()) })
-	file := switches.Open(f.stateDir).Path()
-	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
+// damage spoils the file of the switches, and the copy of it if that is asked for.
+func (f *fleet) damage(copies bool) (file string) {
+	f.Helper()
+	file = switches.Open(f.stateDir).Path()
+	files := []string{file}
+	if copies {
+		files = append(files, strings.Replace(file, "switches.json", "switches.last.json", 1))
 	}
+	for _, name := range files {
+		if err := os.WriteFile(name, []byte("{"), 0o600); err != nil {
+			f.Fatal(err)
+		}
+	}
+	return file
+}
+
+func (f *fleet) wantUnusable(file string) {
+	f.Helper()
+	if p := f.last.Problem; p == nil || p.Reason != enforce.ReasonSwitchesUnusable || !strings.Contains(p.Message, file) {
+		f.Errorf("problem %+v, want one with the file", p)
+	}
+}
+
+func TestDamagedSwitchesCountAsTheyLastWere(t *testing.T) {
+	f := newFleet(t)
+	original := f.config()
+	f.want(f.publish(1, 1))
+	f.change(func(s *switches.Switches) error { return s.Throw(used()) })
+	f.pass()
+	file := f.damage(false)
+	f.restart()
 	f.want(f.publish(2, 2))
 	f.pass()
-	f.wantInPlace()
-	if p := f.last.Problem; p == nil || p.Reason != enforce.ReasonSwitchesUnusable || !strings.Contains(p.Message, file) {
-		t.Errorf("problem %+v, want one with the file", p)
+	if !bytes.Equal(f.config(), original) {
+		t.Error("the mitigation came back because a file was damaged")
 	}
-	if f.last.Switches != nil {
-		t.Error("switches are reported that nobody could read")
+	f.wantUnusable(file)
+	if got := f.last.Switches; got == nil || got.KillSwitch == nil {
+		t.Errorf("switches %+v are reported, want those that count", got)
 	}
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
 	f.pass()
 	f.wantReport(enforce.Applied, "Enabled", 2)
+}
+
+func TestTheKillSwitchOfTheClusterDoesNotNeedSwitchesOfTheServer(t *testing.T) {
+	for name, copies := range map[string]bool{"with a copy": false, "without a copy": true} {
+		t.Run(name, func(t *testing.T) {
+			f := newFleet(t)
+			original := f.config()
+			f.want(f.publish(1, 1))
+			f.pass()
+			f.wantInPlace()
+			f.change(func(s *switches.Switches) error { return s.AskRepair(used()) })
+			f.pass()
+			file := f.damage(copies)
+			f.pass()
+			f.wantInPlace()
+			f.wantUnusable(file)
+
+			f.plan.Entries[0].Decision = policy.Decision{Desired: policy.Remove, Reason: policy.Suspended}
+			f.plan.Generation++
+			f.pass()
+			if !bytes.Equal(f.config(), original) {
+				t.Error("the kill switch of the cluster was not obeyed")
+			}
+			f.wantReport(enforce.Removed, string(policy.Suspended), 0)
+			f.wantUnusable(file)
+		})
+	}
+}
+
+func TestWithoutKnownSwitchesNothingIsPutInPlace(t *testing.T) {
+	f := newFleet(t)
+	original := f.config()
+	f.change(func(s *switches.Switches) error { return s.Throw(used()) })
+	file := f.damage(true)
+	f.want(f.publish(1, 1))
+	f.pass()
+	if !bytes.Equal(f.config(), original) {
+		t.Error("a mitigation was put in place that somebody at the server may not want")
+	}
+	f.wantUnusable(file)
+	if f.last.Switches != nil {
+		t.Error("switches are reported that nobody could read")
+	}
 }
 
 func TestARepairAtTheServerIsAnsweredOnce(t *testing.T) {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
@@ -16,13 +18,16 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/controllers/certificates"
 	"mitigation.dev/ems/controllers/feed"
 	"mitigation.dev/ems/controllers/fleet"
 	"mitigation.dev/ems/controllers/liveness"
 	"mitigation.dev/ems/controllers/measure"
 	"mitigation.dev/ems/controllers/members"
+	"mitigation.dev/ems/controllers/reconnect"
 	"mitigation.dev/ems/controllers/rollout"
 	"mitigation.dev/ems/controllers/telemetry"
+	"mitigation.dev/ems/internal/clientcert"
 	diagnostics "mitigation.dev/ems/internal/telemetry"
 )
 
@@ -32,6 +37,8 @@ type Options struct {
 	Namespace string
 	// Telemetry is where diagnostic data goes if no object says; the zero value for nowhere.
 	Telemetry diagnostics.Endpoint
+	// ClientCertificates approves those of servers; the manager needs the rights of config/certificates for it.
+	ClientCertificates bool
 }
 
 // Scheme returns a scheme with the built-in kinds and those of EMS.
@@ -49,13 +56,15 @@ var leasesOfServers = func() *labels.Requirement {
 	return requirement
 }()
 
-// CacheOptions keeps the manager's caches small: no managed fields, no Leases but those of servers, and no documents, which are
-// read once and large.
+// CacheOptions keeps the manager's caches small: no managed fields, no Leases but those of servers, no requests for certificates but those
+// for clients of the API server, and no documents, which are read once and large.
 func CacheOptions() cache.Options {
 	return cache.Options{
+		NewInformer:      reconnect.NewInformer,
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&coordinationv1.Lease{}: {Label: labels.NewSelector().Add(*leasesOfServers)},
+			&coordinationv1.Lease{}:                     {Label: labels.NewSelector().Add(*leasesOfServers)},
+			&certificatesv1.CertificateSigningRequest{}: {Field: fields.OneTermEqualSelector("spec.signerName", clientcert.Signer)},
 		},
 	}
 }
@@ -98,6 +107,12 @@ func Setup(mgr ctrl.Manager, options Options) error {
 	}
 	if err := sender.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the telemetry controller: %w", err)
+	}
+	if options.ClientCertificates {
+		requests := &certificates.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{}}
+		if err := requests.SetupWithManager(context.Background(), mgr); err != nil {
+			return fmt.Errorf("set up the certificate controller: %w", err)
+		}
 	}
 	measure.Export(mgr.GetClient(), clock.RealClock{})
 	return nil

@@ -11,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -39,7 +40,7 @@ var (
 	ErrPlanUnreadable = errors.New("the plan cannot be read")
 )
 
-// Options of a Cluster. All are required but CredentialExpiry, Clock and Log.
+// Options of a Cluster. All are required but CredentialExpiry, Clock, Memory and Log.
 type Options struct {
 	Client    client.WithWatch
 	Recorder  events.EventRecorder
@@ -51,7 +52,9 @@ type Options struct {
 	CredentialExpiry func() time.Time
 	// Clock is how the server's clock compares with that of the API server. Default: nobody knows.
 	Clock func() skew.Told
-	Log   logr.Logger
+	// Memory keeps when conditions changed, for the time without a cluster. Default: the process alone remembers it.
+	Memory Memory
+	Log    logr.Logger
 	// Listing makes watches begin with a list, which takes a request more. Clients in memory need it.
 	Listing bool
 	// Now and Random (numbers from 0 up to 1) say when reports are made. Default: those of the system.
@@ -72,6 +75,8 @@ type Cluster struct {
 	// version it counts as what stands there.
 	sent     *emsv1.PoolServerStatus
 	sentOver string
+	// found are the conditions as this server found them last, whether the cluster was told or not.
+	found []metav1.Condition
 	// held is until when a report is held back; zero if none is.
 	held time.Time
 }
@@ -88,6 +93,7 @@ func New(o Options) *Cluster {
 		o.Random = rand.Float64
 	}
 	c := &Cluster{Options: o, changes: make(chan struct{}, 1)}
+	c.recall()
 	c.plans = c.watch(&emsv1.MitigationPlan{}, o.Pool, func() client.ObjectList { return &emsv1.MitigationPlanList{} })
 	c.servers = c.watch(&emsv1.PoolServer{}, o.Server, func() client.ObjectList { return &emsv1.PoolServerList{} })
 	return c
@@ -169,9 +175,16 @@ func (c *Cluster) Report(ctx context.Context, r Report) error {
 	if err != nil {
 		return fmt.Errorf("cluster: PoolServer %q: %w", c.Server, err)
 	}
+	if c.CredentialExpiry != nil {
+		r.CredentialExpiry = c.CredentialExpiry()
+	}
+	if c.Clock != nil {
+		r.Clock = c.Clock()
+	}
 	server, ok := object.(*emsv1.PoolServer)
 	switch {
 	case (!exists || !ok) && !c.servers.HasSynced():
+		c.keep(statusOf(emsv1.PoolServerStatus{Conditions: c.found}, 0, r).Conditions)
 		return fmt.Errorf("cluster: PoolServer %q: %w", c.Server, ErrUnheard)
 	case !exists || !ok:
 		c.sent = nil
@@ -181,13 +194,10 @@ func (c *Cluster) Report(ctx context.Context, r Report) error {
 	if c.sent != nil && c.sentOver == server.ResourceVersion {
 		old = *c.sent
 	}
-	if c.CredentialExpiry != nil {
-		r.CredentialExpiry = c.CredentialExpiry()
-	}
-	if c.Clock != nil {
-		r.Clock = c.Clock()
-	}
-	status := statusOf(old, server.Generation, r)
+	base := old
+	base.Conditions = catchUp(old.Conditions, c.found, c.Now())
+	status := statusOf(base, server.Generation, r)
+	c.keep(status.Conditions)
 	if !equality.Semantic.DeepEqual(old, status) {
 		if until := c.hold(&old, &status, r.Window); !until.IsZero() {
 			return &HeldError{until}

@@ -39,6 +39,9 @@ func localOf(s switches.Switches) emsv1.ServerLocal {
 	if s.Repair != nil {
 		l.Repair = useOf(*s.Repair)
 	}
+	for _, e := range s.Recent {
+		l.Recent = append(l.Recent, emsv1.LocalEvent{Did: e.Did, Use: useOf(e.Use)})
+	}
 	return l
 }
 
@@ -48,7 +51,7 @@ func useOf(u switches.Use) emsv1.LocalUse {
 
 // localConfiguration states for server-side apply what people did; nil if they did nothing.
 func localConfiguration(l emsv1.ServerLocal) *emsv1ac.ServerLocalApplyConfiguration {
-	if l.KillSwitch.By == "" && l.Repair.By == "" && len(l.Blocked) == 0 {
+	if l.KillSwitch.By == "" && l.Repair.By == "" && len(l.Blocked) == 0 && len(l.Recent) == 0 {
 		return nil
 	}
 	use := func(u emsv1.LocalUse) *emsv1ac.LocalUseApplyConfiguration {
@@ -60,6 +63,9 @@ func localConfiguration(l emsv1.ServerLocal) *emsv1ac.ServerLocalApplyConfigurat
 	out := &emsv1ac.ServerLocalApplyConfiguration{KillSwitch: use(l.KillSwitch), Repair: use(l.Repair)}
 	for _, b := range l.Blocked {
 		out.WithBlocked(&emsv1ac.LocalBlockApplyConfiguration{ID: given(b.ID), Use: use(b.Use), ExpiryTime: b.ExpiryTime})
+	}
+	for _, e := range l.Recent {
+		out.WithRecent(&emsv1ac.LocalEventApplyConfiguration{Did: given(e.Did), Use: use(e.Use)})
 	}
 	return out
 }

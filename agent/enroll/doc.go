@@ -10,6 +10,8 @@
 // then delete the Secret that the string hangs on. Until that is gone the same string works again; once it is gone it works nowhere, and
 // on this server says that all is done.
 //
+// Whether that credential is a token or a client certificate, the string says.
+//
 // If the Secret turns out to be gone although nobody here deleted it, somebody else used the string, or an operator took it back: then
 // nothing is kept, and the operator has to look.
 //

@@ -39,6 +39,8 @@ var (
 const (
 	// requestTimeout limits each request, all of which are small.
 	requestTimeout = 30 * time.Second
+	// signTimeout is how long a request for a certificate may wait for the manager and the signer, both of which take seconds.
+	signTimeout = 2 * time.Minute
 	// API servers hear of new rights, ServiceAccounts and tokens from each other, which may take a moment.
 	trials, trialPause = 5, time.Second
 )
@@ -112,41 +114,57 @@ type exchange struct {
 	digest string
 }
 
-// config reaches the API server of the string with a token.
-func (e *exchange) config(token string) *rest.Config {
+// config reaches the API server of the string with a credential.
+func (e *exchange) config(g credential.Grant) *rest.Config {
 	return &rest.Config{
-		Host: e.ticket.URL, BearerToken: token, TLSClientConfig: rest.TLSClientConfig{CAData: e.ticket.CAPEM()}, Proxy: e.Proxy, Timeout: requestTimeout,
-		ContentConfig: rest.ContentConfig{ContentType: "application/json"}, UserAgent: "ems-agent",
+		Host: e.ticket.URL, BearerToken: g.Token, Proxy: e.Proxy, Timeout: requestTimeout,
+		TLSClientConfig: rest.TLSClientConfig{CAData: e.ticket.CAPEM(), CertData: []byte(g.Certificate), KeyData: []byte(g.Key)},
+		ContentConfig:   rest.ContentConfig{ContentType: "application/json"}, UserAgent: "ems-agent",
 	}
 }
 
-// obtain exchanges the token of the string for one of the agent's, tries that, and stores it.
+// obtain exchanges the token of the string for a credential of the agent's, tries that, and stores it.
 func (e *exchange) obtain(ctx context.Context) (credential.Credential, error) {
 	who := credential.Identity{URL: e.ticket.URL, CA: string(e.ticket.CAPEM()), Namespace: e.ticket.Namespace, Pool: e.ticket.Pool, Server: e.ticket.Server}
 	asked := e.ticket.Lifetime
-	if asked == 0 {
+	if asked == 0 && e.ticket.Enrolment == "" {
 		asked = identity.MaxToken
 	}
 	var grant credential.Grant
 	received := e.Clock.Now()
 	err := e.again(ctx, func() (err error) {
 		received = e.Clock.Now()
-		grant, err = credential.Request(ctx, e.config(e.ticket.Token), who, asked)
+		grant, err = e.request(ctx, who, asked)
 		return err
 	}, apierrors.IsForbidden)
 	if err != nil {
 		return credential.Credential{}, e.explain(err)
 	}
-	c := credential.Credential{Identity: who, Grant: grant, Received: received, Asked: asked, Exchanged: e.digest}
+	if grant.IsCertificate() {
+		received = e.Clock.Now() // it may have waited for somebody who approves
+	}
+	c := credential.Credential{Identity: who, Grant: grant, Received: received, Asked: asked, Enrolment: e.ticket.Enrolment, Exchanged: e.digest}
 	if err := e.try(ctx, c); err != nil {
 		return c, err
 	}
 	return c, e.store.Save(c)
 }
 
+// request asks for what the string says: a token, or a certificate.
+func (e *exchange) request(ctx context.Context, who credential.Identity, asked time.Duration) (credential.Grant, error) {
+	config := e.config(credential.Grant{Token: e.ticket.Token})
+	if e.ticket.Enrolment == "" {
+		return credential.Request(ctx, config, who, asked)
+	}
+	ctx, cancel := context.WithTimeout(ctx, signTimeout)
+	defer cancel()
+	applicant := credential.Applicant{Clock: e.Clock}
+	return applicant.Request(ctx, config, who, e.ticket.Enrolment, asked)
+}
+
 // try reads the server's own PoolServer: what an agent cannot do without.
 func (e *exchange) try(ctx context.Context, c credential.Credential) error {
-	client, err := corev1client.NewForConfig(e.config(c.Token))
+	client, err := corev1client.NewForConfig(e.config(c.Grant))
 	if err != nil {
 		return err
 	}
@@ -201,7 +219,7 @@ func samePool(result rest.Result, pool string) error {
 
 // spend deletes the Secret that the string hangs on. Only who may have deleted it before finds nothing wrong when it is gone.
 func (e *exchange) spend(ctx context.Context, c credential.Credential, resumed bool) error {
-	client, err := corev1client.NewForConfig(e.config(c.Token))
+	client, err := corev1client.NewForConfig(e.config(c.Grant))
 	if err != nil {
 		return err
 	}
@@ -232,6 +250,10 @@ func (e *exchange) explain(err error) error {
 		}
 		return fmt.Errorf("%w%s. If nobody you know has used it, have an operator take it back: kubectl mitigation enroll --revoke -n %s %s/%s",
 			ErrRefused, text, e.ticket.Namespace, e.ticket.Pool, e.ticket.Server)
+	case apierrors.IsForbidden(err) && e.ticket.Enrolment != "":
+		return fmt.Errorf("%w: %w; if nobody has let them yet, an operator has to: %s; %s", ErrRights, err, identity.Bind(e.ticket.Namespace), identity.BindCertificates(e.ticket.Namespace))
+	case errors.Is(err, credential.ErrWaiting):
+		return fmt.Errorf("%w; see kubectl get csr. The manager has to run with --client-certificates, and the cluster to have a signer; then the same command again", err)
 	case apierrors.IsForbidden(err):
 		return fmt.Errorf("%w: %w; if nobody has let them yet, an operator has to: %s", ErrRights, err, identity.Bind(e.ticket.Namespace))
 	case errors.As(err, &unknown), errors.As(err, &hostname), errors.As(err, &invalid):

@@ -102,3 +102,8 @@ func Bind(namespace string) string {
 	return fmt.Sprintf("kubectl create rolebinding ems-agents -n %[1]s --clusterrole=ems-agent --group=system:serviceaccounts:%[1]s; "+
 		"kubectl create clusterrolebinding ems-agents-%[1]s --clusterrole=ems-agent-bundles --group=system:serviceaccounts:%[1]s", namespace)
 }
+
+// BindCertificates is the command that lets the agents of a namespace ask for client certificates.
+func BindCertificates(namespace string) string {
+	return fmt.Sprintf("kubectl create clusterrolebinding ems-agents-certificates-%[1]s --clusterrole=ems-agent-certificates --group=system:serviceaccounts:%[1]s", namespace)
+}

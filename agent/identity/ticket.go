@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"mitigation.dev/ems/internal/clientcert"
 )
 
 // Prefix begins every enrolment string; the number is the version of what follows.
@@ -48,8 +50,10 @@ type Ticket struct {
 	Namespace, Pool, Server string
 	// Token is the credential that is good for one exchange.
 	Token string
-	// Lifetime is how long a token the agent may ask for; zero means MaxToken.
+	// Lifetime is how long a token the agent may ask for; zero means MaxToken, and with certificates the most that is approved.
 	Lifetime time.Duration
+	// Enrolment says that the agent gets client certificates, and names the enrolment in them; empty means tokens.
+	Enrolment string
 }
 
 // wire is the JSON of a ticket.
@@ -62,6 +66,8 @@ type wire struct {
 	Token     string   `json:"token"`
 	// LifetimeSeconds is left out for MaxToken.
 	LifetimeSeconds int64 `json:"lifetimeSeconds,omitempty"`
+	// Enrolment is left out for tokens.
+	Enrolment string `json:"enrolment,omitempty"`
 }
 
 // String keeps the token out of logs.
@@ -75,7 +81,7 @@ func (t Ticket) Encode() (string, error) {
 	if err := t.check(); err != nil {
 		return "", fmt.Errorf("enrolment string: %w", err)
 	}
-	w := wire{URL: t.URL, Namespace: t.Namespace, Pool: t.Pool, Server: t.Server, Token: t.Token, LifetimeSeconds: int64(t.Lifetime / time.Second)}
+	w := wire{URL: t.URL, Namespace: t.Namespace, Pool: t.Pool, Server: t.Server, Token: t.Token, LifetimeSeconds: int64(t.Lifetime / time.Second), Enrolment: t.Enrolment}
 	for _, c := range t.CA {
 		w.CA = append(w.CA, c.Raw)
 	}
@@ -118,7 +124,7 @@ func Decode(text string) (Ticket, error) {
 	if w.LifetimeSeconds < 0 || w.LifetimeSeconds > int64(MaxCeiling/time.Second) {
 		return Ticket{}, fmt.Errorf("%w: lifetime out of range", ErrDamaged)
 	}
-	t := Ticket{URL: w.URL, Namespace: w.Namespace, Pool: w.Pool, Server: w.Server, Token: w.Token, Lifetime: time.Duration(w.LifetimeSeconds) * time.Second}
+	t := Ticket{URL: w.URL, Namespace: w.Namespace, Pool: w.Pool, Server: w.Server, Token: w.Token, Lifetime: time.Duration(w.LifetimeSeconds) * time.Second, Enrolment: w.Enrolment}
 	if len(w.CA) > maxCertificates {
 		return Ticket{}, fmt.Errorf("%w: more than %d certificates", ErrDamaged, maxCertificates)
 	}
@@ -149,6 +155,12 @@ func (t Ticket) check() error {
 	problems = append(problems, CheckNamespace(t.Namespace), CheckPool(t.Pool), CheckServer(t.Server), CheckToken(t.Token))
 	if t.Lifetime != 0 && (t.Lifetime < MinToken || t.Lifetime > MaxCeiling) {
 		problems = append(problems, fmt.Errorf("lifetime: %v: want %v to %v", t.Lifetime, MinToken, MaxCeiling))
+	}
+	if t.Enrolment != "" {
+		problems = append(problems, clientcert.CheckEnrolment(t.Enrolment))
+		if t.Lifetime > clientcert.MaxLife {
+			problems = append(problems, fmt.Errorf("lifetime: %v: want at most %v for certificates", t.Lifetime, clientcert.MaxLife))
+		}
 	}
 	return errors.Join(problems...)
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"mitigation.dev/ems/agent/enforce"
 	"mitigation.dev/ems/agent/journal"
 	"mitigation.dev/ems/agent/journal/durable"
@@ -21,6 +23,8 @@ const (
 	// kindHistory is what a server has been through with a mitigation.
 	kindHistory = "history"
 	kindRepair  = "repair"
+	// kindReport is what the cluster has to be told of.
+	kindReport = "report"
 
 	// planName is the name of the only plan that a server has.
 	planName = "pool"
@@ -28,6 +32,9 @@ const (
 	changesName = "mitigations"
 	// repairName is the name of the only record of repairs.
 	repairName = "request"
+	// conditionsName is the name of the only record of conditions, untoldName that of changes that the cluster was not told of.
+	conditionsName = "conditions"
+	untoldName     = "untold"
 	// repairHereName is that of repairs that somebody at the server asked for.
 	repairHereName = "request-here"
 
@@ -212,12 +219,48 @@ func (m *Memory) SaveRepairedHere(request string) error {
 	return wrap(m.store.Put(kindRepair, repairHereName, request))
 }
 
+// Conditions returns the conditions that were kept last; none if none were.
+func (m *Memory) Conditions() ([]metav1.Condition, error) {
+	conditions, _, err := load[[]metav1.Condition](m, kindReport, conditionsName)
+	return conditions, err
+}
+
+// SaveConditions keeps conditions.
+func (m *Memory) SaveConditions(conditions []metav1.Condition) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return wrap(m.store.Put(kindReport, conditionsName, conditions))
+}
+
+// Untold is a change of the server that the cluster was not told of yet.
+type Untold struct {
+	Kind     string `json:"kind"`
+	ID       string `json:"id"`
+	Revision int64  `json:"revision,omitempty"`
+}
+
+// Untold returns the changes that were kept last.
+func (m *Memory) Untold() ([]Untold, error) {
+	list, _, err := load[[]Untold](m, kindReport, untoldName)
+	return list, err
+}
+
+// SaveUntold keeps changes; none forgets those that are kept.
+func (m *Memory) SaveUntold(list []Untold) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(list) == 0 {
+		return wrap(m.store.Delete(kindReport, untoldName))
+	}
+	return wrap(m.store.Put(kindReport, untoldName, list))
+}
+
 // Damaged names the records that were found damaged and set aside.
 func (m *Memory) Damaged() ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var damaged []string
-	for _, kind := range []string{kindPlan, kindFeed, kindChange, kindLists, kindHistory, kindRepair} {
+	for _, kind := range []string{kindPlan, kindFeed, kindChange, kindLists, kindHistory, kindRepair, kindReport} {
 		names, err := m.store.Damaged(kind)
 		if err != nil {
 			return nil, wrap(err)

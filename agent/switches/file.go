@@ -15,6 +15,8 @@ const (
 	folderName = "switches"
 	fileName   = "switches.json"
 	lockName   = "switches.lock"
+	// lastName is the copy of what was last written or read without a problem.
+	lastName = "switches.last.json"
 	// asideSuffix marks a damaged file that was set aside.
 	asideSuffix = ".damaged"
 	// look is how often a watched file is compared.
@@ -44,7 +46,39 @@ func (f File) Read() (Switches, error) {
 	return s, nil
 }
 
-func (f File) read() (Switches, error) {
+// Last reads the copy of the switches as they last were, for the time while Read fails. ok is false if there is no copy that can
+// be believed.
+func (f File) Last() (s Switches, ok bool) {
+	if checkRights(f.last()) != nil { // a server without a copy is not one without switches
+		return Switches{}, false
+	}
+	s, err := f.readFile(f.last())
+	return s, err == nil
+}
+
+// Remember keeps switches that were read, unless they are the ones that are kept.
+func (f File) Remember(s Switches) error {
+	if kept, ok := f.Last(); ok && kept.Equal(s) {
+		return nil
+	}
+	if _, err := os.Stat(f.folder); errors.Is(err, os.ErrNotExist) {
+		return nil // nobody has switched anything yet
+	}
+	data, err := format(s)
+	if err == nil {
+		err = durable.WriteFile(durable.OS{}, f.last(), data)
+	}
+	if err != nil {
+		return fmt.Errorf("switches: copy: %w", err)
+	}
+	return nil
+}
+
+func (f File) last() string { return filepath.Join(f.folder, lastName) }
+
+func (f File) read() (Switches, error) { return f.readFile(f.Path()) }
+
+func (f File) readFile(name string) (Switches, error) {
 	state, err := filepath.EvalSymlinks(filepath.Dir(f.folder)) // which may well be a link to another disk
 	if errors.Is(err, os.ErrNotExist) {
 		return Switches{}, nil
@@ -52,7 +86,7 @@ func (f File) read() (Switches, error) {
 	if err != nil {
 		return Switches{}, err
 	}
-	for _, path := range []string{state, f.folder, f.Path()} {
+	for _, path := range []string{state, f.folder, name} {
 		switch err := checkRights(path); {
 		case errors.Is(err, os.ErrNotExist):
 			return Switches{}, nil
@@ -60,7 +94,7 @@ func (f File) read() (Switches, error) {
 			return Switches{}, err
 		}
 	}
-	data, err := durable.OS{}.Read(f.Path(), maxBytes)
+	data, err := durable.OS{}.Read(name, maxBytes)
 	if errors.Is(err, os.ErrNotExist) {
 		return Switches{}, nil
 	}
@@ -75,7 +109,8 @@ func (f File) Change(ctx context.Context, change func(*Switches) error) error {
 	return f.change(ctx, change, f.Read)
 }
 
-// Throw throws the kill switch, whatever the file holds: a damaged one is set aside, and aside says where to.
+// Throw throws the kill switch, whatever the file holds: a damaged one is set aside, and aside says where to. Blocks stay as they
+// last were.
 func (f File) Throw(ctx context.Context, use Use) (aside string, err error) {
 	err = f.change(ctx, func(s *Switches) error { return s.Throw(use) }, func() (Switches, error) {
 		s, err := f.Read()
@@ -83,7 +118,8 @@ func (f File) Throw(ctx context.Context, use Use) (aside string, err error) {
 			return s, err
 		}
 		aside = f.Path() + asideSuffix
-		return Switches{}, os.Rename(f.Path(), aside)
+		last, _ := f.Last()
+		return last, os.Rename(f.Path(), aside)
 	})
 	return aside, err
 }
@@ -111,7 +147,7 @@ func (f File) change(ctx context.Context, change func(*Switches) error, read fun
 	if err := durable.WriteFile(durable.OS{}, f.Path(), data); err != nil {
 		return fmt.Errorf("switches: %w", err)
 	}
-	return nil
+	return f.Remember(s)
 }
 
 // lock waits for another change to end.

@@ -22,9 +22,14 @@ const (
 	// MaxReason is the length of a reason in characters, MaxUser that of the name of a user.
 	MaxReason = 1024
 	MaxUser   = 256
-	// maxBytes bounds the file: 67 uses with 1,280 characters of at most twelve bytes each (two escaped surrogates) are
-	// 1,029,120 bytes; names, dates and blanks fit into the rest.
-	maxBytes = 1100 << 10
+	// MaxRecent is how many of the last uses are remembered: more than a person makes in a night, and few for a status that
+	// every server has.
+	MaxRecent = 8
+	// maxDid bounds the words for a use; ours have at most thirty beside an id.
+	maxDid = 128
+	// maxBytes bounds the file: 66 uses with 1,280 characters and the last 8 with 1,408 of at most twelve bytes each (two escaped
+	// surrogates) are 1,148,928 bytes; names, dates and blanks fit into the rest.
+	maxBytes = 1200 << 10
 )
 
 // APIVersion is the format of the file.
@@ -58,8 +63,8 @@ type Block struct {
 // Counts reports whether the block counts at a time: until it expires, and not at that instant.
 func (b Block) Counts(now time.Time) bool { return b.Expires.IsZero() || now.Before(b.Expires) }
 
-// Last is the last thing that somebody did, which what is on does not always tell.
-type Last struct {
+// Event is something that somebody did, which what is on does not always tell.
+type Event struct {
 	// Did is in words, such as "the kill switch was taken back".
 	Did string `json:"did"`
 	Use Use    `json:"use"`
@@ -72,8 +77,15 @@ type Switches struct {
 	KillSwitch *Use    `json:"killSwitch,omitempty"`
 	Blocked    []Block `json:"blocked,omitempty"`
 	// Repair is the last request to look at everything anew.
-	Repair *Use  `json:"repair,omitempty"`
-	Last   *Last `json:"last,omitempty"`
+	Repair *Use `json:"repair,omitempty"`
+	// Recent are the last uses, the newest first: also those that another one undid before the cluster heard of them.
+	Recent []Event `json:"recent,omitempty"`
+}
+
+// note remembers a use.
+func (s *Switches) note(did string, use Use) {
+	recent := append([]Event{{did, use}}, s.Recent...)
+	s.Recent = recent[:min(len(recent), MaxRecent)]
 }
 
 // Kill tells who threw the kill switch, if it is on.
@@ -127,7 +139,7 @@ func (s Switches) Equal(o Switches) bool {
 func (s *Switches) Throw(use Use) error {
 	if s.KillSwitch == nil {
 		s.KillSwitch = &use
-		s.Last = &Last{"the kill switch was thrown", use}
+		s.note("the kill switch was thrown", use)
 	}
 	return nil
 }
@@ -137,7 +149,8 @@ func (s *Switches) TakeBack(use Use) error {
 	if s.KillSwitch == nil {
 		return errors.New("the kill switch is not on")
 	}
-	s.KillSwitch, s.Last = nil, &Last{"the kill switch was taken back", use}
+	s.KillSwitch = nil
+	s.note("the kill switch was taken back", use)
 	return nil
 }
 
@@ -156,7 +169,7 @@ func (s *Switches) Block(b Block) error {
 	kept = append(kept, b)
 	s.Blocked = kept
 	slices.SortFunc(s.Blocked, func(x, y Block) int { return strings.Compare(strings.ToLower(x.ID), strings.ToLower(y.ID)) })
-	s.Last = &Last{b.ID + " was blocked", b.Use}
+	s.note(b.ID+" was blocked", b.Use)
 	return nil
 }
 
@@ -169,13 +182,15 @@ func (s *Switches) Unblock(id string, use Use) error {
 		}
 		return fmt.Errorf("%s is not blocked on this server", id)
 	}
-	s.Blocked, s.Last = kept, &Last{id + " was unblocked", use}
+	s.Blocked = kept
+	s.note(id+" was unblocked", use)
 	return nil
 }
 
 // AskRepair asks for a look at everything anew.
 func (s *Switches) AskRepair(use Use) error {
-	s.Repair, s.Last = &use, &Last{"a repair was asked for", use}
+	s.Repair = &use
+	s.note("a repair was asked for", use)
 	return nil
 }
 
@@ -232,12 +247,15 @@ func (s Switches) check() error {
 			return fmt.Errorf("%s: %w", part.name, err)
 		}
 	}
-	if s.Last != nil {
-		if err := s.Last.Use.check(); err != nil {
-			return fmt.Errorf("last: %w", err)
+	if len(s.Recent) > MaxRecent {
+		return fmt.Errorf("recent: %d entries, at most %d", len(s.Recent), MaxRecent)
+	}
+	for _, e := range s.Recent {
+		if err := e.Use.check(); err != nil {
+			return fmt.Errorf("recent: %w", err)
 		}
-		if s.Last.Did == "" || utf8.RuneCountInString(s.Last.Did) > MaxReason {
-			return fmt.Errorf("last: did: 1 to %d characters", MaxReason)
+		if e.Did == "" || utf8.RuneCountInString(e.Did) > maxDid {
+			return fmt.Errorf("recent: did: 1 to %d characters", maxDid)
 		}
 	}
 	seen := map[string]bool{}

@@ -7,6 +7,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,11 +83,15 @@ func TestChangesAreThereAfterwards(t *testing.T) {
 	change("", func(s *Switches) error { return s.Unblock("m1", alice) })
 	got, err := f.Read()
 	want := Switches{
-		KillSwitch: &alice, Blocked: []Block{{ID: "m2", Use: Use{By: "bob", Time: noon, Reason: "as well"}}}, Repair: &alice, Last: &Last{"m1 was unblocked", alice},
+		KillSwitch: &alice, Blocked: []Block{{ID: "m2", Use: Use{By: "bob", Time: noon, Reason: "as well"}}}, Repair: &alice,
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(got.Recent) < 3 || got.Recent[0] != (Event{"m1 was unblocked", alice}) {
+		t.Errorf("recent uses %+v, want all, the newest first", got.Recent)
+	}
+	got.Recent = nil
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("switches differ (-want +got):\n%s", diff)
 	}
@@ -112,7 +117,7 @@ func TestExpiredBlocksMakeRoom(t *testing.T) {
 // The largest that can be switched has to fit into what is read.
 func TestTheLargestFileCanBeRead(t *testing.T) {
 	use := Use{By: strings.Repeat("\u2028", MaxUser), Time: noon, Reason: strings.Repeat("\u2028", MaxReason)}
-	s := Switches{KillSwitch: &use, Repair: &use, Last: &Last{"x", use}}
+	s := Switches{KillSwitch: &use, Repair: &use, Recent: slices.Repeat([]Event{{strings.Repeat("😀", maxDid), use}}, MaxRecent)}
 	for i := range MaxBlocks {
 		s.Blocked = append(s.Blocked, Block{ID: fmt.Sprintf("M%d", i), Use: use, Expires: noon})
 	}
@@ -141,7 +146,7 @@ func TestDamagedFilesAreNoEmptyOnes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := Open(t.TempDir())
-			if err := f.Change(t.Context(), func(s *Switches) error { return s.AskRepair(alice) }); err != nil {
+			if err := f.Change(t.Context(), func(s *Switches) error { return s.Block(Block{ID: "M1", Use: alice}) }); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.WriteFile(f.Path(), []byte(tc.content), 0o600); err != nil {
@@ -153,12 +158,15 @@ func TestDamagedFilesAreNoEmptyOnes(t *testing.T) {
 			if err := f.Change(t.Context(), func(s *Switches) error { return s.AskRepair(alice) }); !errors.Is(err, ErrUnusable) {
 				t.Errorf("it is overwritten: %v", err)
 			}
+			if last, ok := f.Last(); !ok || len(last.Blocked) != 1 {
+				t.Errorf("the switches as they last were: %+v, %t", last, ok)
+			}
 			aside, err := f.Throw(t.Context(), alice)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s, err := f.Read(); err != nil || s.KillSwitch == nil {
-				t.Errorf("the kill switch is not on: %v", err)
+			if s, err := f.Read(); err != nil || s.KillSwitch == nil || len(s.Blocked) != 1 {
+				t.Errorf("the kill switch is not on, or the block is lost: %+v, %v", s, err)
 			}
 			if kept, err := os.ReadFile(aside); err != nil || string(kept) != tc.content {
 				t.Errorf("the damaged file is not kept: %v", err)
@@ -229,7 +237,7 @@ func TestWho(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	s := Switches{KillSwitch: &alice, Blocked: []Block{{ID: "M1.1", Use: alice, Expires: noon}}, Repair: &alice, Last: &Last{"x", alice}}
+	s := Switches{KillSwitch: &alice, Blocked: []Block{{ID: "M1.1", Use: alice, Expires: noon}}, Repair: &alice, Recent: []Event{{"x", alice}}}
 	data, err := format(s)
 	if err != nil {
 		f.Fatal(err)

@@ -291,6 +291,26 @@ type ServerLocal struct {
 	// repair is the last time that somebody asked for a repair.
 	// +optional
 	Repair LocalUse `json:"repair,omitzero"`
+
+	// recent are the last things that people did there, the newest first: also those that another one undid while the cluster
+	// could not hear of them.
+	// +kubebuilder:validation:MaxItems=8
+	// +listType=atomic
+	// +optional
+	Recent []LocalEvent `json:"recent,omitempty"`
+}
+
+// LocalEvent is one thing that somebody did on the server itself.
+type LocalEvent struct {
+	// did says in words what was done.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +required
+	Did string `json:"did,omitempty"`
+
+	// use says who did it, when, and why.
+	// +required
+	Use LocalUse `json:"use,omitzero"`
 }
 
 // PoolServerStatus is what the agent reports of its server.

@@ -88,6 +88,7 @@ func runAgent(arguments []string, stdout, stderr io.Writer) int {
 // serve runs the agent until the context ends, with its logs. A service has the event log of the system too, and maybe no
 // console.
 func (f *agentFlags) serve(ctx context.Context, console logr.Logger, asService bool) error {
+	saveMemory()
 	var mirror *logfile.File
 	f.options.Log = console
 	if f.logDir != "" {

@@ -26,7 +26,7 @@ type statusReport struct {
 	APIVersion string `json:"apiVersion"`
 	// Identity is absent on servers that are not enrolled.
 	Identity *statusIdentity `json:"identity,omitempty"`
-	// Switches are absent if they cannot be read.
+	// Switches are those that count; absent if nobody knows them.
 	Switches *switches.Switches `json:"switches,omitempty"`
 	// LastPass is absent if no agent has worked yet.
 	LastPass *lastpass.Pass `json:"lastPass,omitempty"`
@@ -39,6 +39,8 @@ type statusIdentity struct {
 	Pool              string    `json:"pool"`
 	Server            string    `json:"server"`
 	CredentialExpires time.Time `json:"credentialExpires"`
+	// Authorities are the certificates that the API server has to chain to.
+	Authorities []string `json:"authorities"`
 }
 
 // showStatus reads files only, so that it may be used at any time.
@@ -70,20 +72,28 @@ func readStatus(stateDir string, now time.Time) statusReport {
 	problem := func(format string, values ...any) { r.Problems = append(r.Problems, fmt.Sprintf(format, values...)) }
 	switch c, err := credential.Open(stateDir).Load(); {
 	case err == nil:
-		r.Identity = &statusIdentity{c.Namespace, c.Pool, c.Server, c.Expires.UTC()}
+		r.Identity = &statusIdentity{c.Namespace, c.Pool, c.Server, c.Expires.UTC(), c.Authorities()}
 		if !now.Before(c.Expires) {
 			problem("the credential ran out at %s: enrol the server again", c.Expires.UTC().Format(time.RFC3339))
 		}
 	case !errors.Is(err, credential.ErrNone):
 		problem("%v", err)
 	}
-	if s, err := switches.Open(stateDir).Read(); err == nil {
-		r.Switches = &s
-		if use, on := s.Kill(); on {
+	file := switches.Open(stateDir)
+	known, err := file.Read()
+	ok := err == nil
+	if err != nil {
+		if known, ok = file.Last(); ok {
+			problem("%v; until somebody has looked, the switches count as they last were", err)
+		} else {
+			problem("%v; until somebody has looked, nothing is put in place here, and what the plan removes is removed", err)
+		}
+	}
+	if ok {
+		r.Switches = &known
+		if use, on := known.Kill(); on {
 			problem("the kill switch is on, thrown %s", use)
 		}
-	} else {
-		problem("%v; nothing is changed on this server until then", err)
 	}
 	pass, err := lastpass.Read(stateDir)
 	switch {
@@ -117,6 +127,9 @@ func (r statusReport) writeText(w io.Writer, now time.Time) error {
 	if i := r.Identity; i != nil {
 		row("Server", "%s/%s of pool %s", i.Namespace, i.Server, i.Pool)
 		row("Credential", "until %s", i.CredentialExpires.Format(time.RFC3339))
+		for _, authority := range i.Authorities {
+			row("Authority", "%s", authority)
+		}
 	} else {
 		row("Server", "not enrolled")
 	}

@@ -35,6 +35,7 @@ type options struct {
 	leaderElect  bool
 	namespace    string
 	telemetry    telemetry.Endpoint
+	certificates bool
 	showVersion  bool
 	zap          zap.Options
 }
@@ -50,6 +51,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.telemetry.URL, "telemetry-url", "", "https URL of an endpoint of your own that diagnostic data is sent to once an hour, unless the MitigationConfiguration global says something else; empty sends none")
 	flags.StringVar(&o.telemetry.CABundle, "telemetry-ca-bundle", "", "certificates, in PEM, that the certificate of --telemetry-url must chain to; the system's if empty")
 	flags.StringVar(&o.telemetry.ProxyURL, "telemetry-proxy-url", "", "HTTP proxy to --telemetry-url")
+	flags.BoolVar(&o.certificates, "client-certificates", false, "approve the client certificates of servers that are enrolled for them; needs the rights of config/certificates")
 	flags.BoolVar(&o.showVersion, "version", false, "print the version and exit")
 	o.zap.BindFlags(flags)
 }
@@ -101,7 +103,7 @@ func run(ctx context.Context, o options) error {
 	if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {
 		return fmt.Errorf("add the readiness check: %w", err)
 	}
-	if err := controllers.Setup(mgr, controllers.Options{Namespace: o.namespace, Telemetry: o.telemetry}); err != nil {
+	if err := controllers.Setup(mgr, controllers.Options{Namespace: o.namespace, Telemetry: o.telemetry, ClientCertificates: o.certificates}); err != nil {
 		return err
 	}
 	if err := o.page.Add(mgr); err != nil {

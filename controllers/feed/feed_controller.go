@@ -27,6 +27,7 @@ import (
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/controllers/feed/push"
 	"mitigation.dev/ems/controllers/gather"
+	"mitigation.dev/ems/controllers/reconnect"
 	"mitigation.dev/ems/internal/conditions"
 	"mitigation.dev/ems/internal/trust"
 )
@@ -273,6 +274,6 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		Watches(&emsv1.Mitigation{}, gather.Handler(burst, feedOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesMetadata(&emsv1.MitigationBundle{}, gather.Handler(burst, feedOfBundle)).
 		WatchesRawSource(source.Channel(r.events, &handler.EnqueueRequestForObject{})).
-		WithOptions(controller.Options{MaxConcurrentReconciles: concurrentPolls, ReconciliationTimeout: pollTimeout}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrentPolls, ReconciliationTimeout: pollTimeout, RateLimiter: reconnect.RateLimiter()}).
 		Complete(r)
 }

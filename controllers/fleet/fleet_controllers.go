@@ -16,12 +16,14 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/controllers/gather"
 	"mitigation.dev/ems/controllers/members"
+	"mitigation.dev/ems/controllers/reconnect"
 	"mitigation.dev/ems/internal/policy/fromapi"
 )
 
@@ -65,6 +67,7 @@ func (r reconciler) setupPools(mgr ctrl.Manager) error {
 		Owns(&emsv1.MitigationPlan{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&emsv1.PoolServer{}, gather.Handler(burst, poolOf)).
 		Watches(&emsv1.MitigationConfiguration{}, gather.Handler(burst, r.everyPool), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WithOptions(controller.Options{RateLimiter: reconnect.RateLimiter()}).
 		Complete(reconcile.Func(r.reconcilePool))
 }
 
@@ -73,6 +76,7 @@ func (r reconciler) setupMitigations(mgr ctrl.Manager) error {
 		Named("fleet-mitigation").
 		For(&emsv1.Mitigation{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&emsv1.PoolMitigationConfig{}, gather.Handler(burst, r.everyMitigation)).
+		WithOptions(controller.Options{RateLimiter: reconnect.RateLimiter()}).
 		Complete(reconcile.Func(r.reconcileMitigation))
 }
 
@@ -82,6 +86,7 @@ func (r reconciler) setupConfigurations(mgr ctrl.Manager) error {
 		For(&emsv1.MitigationConfiguration{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&emsv1.PoolMitigationConfig{}, gather.Handler(burst, r.everyConfiguration), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		Watches(&emsv1.MitigationPlan{}, gather.Handler(burst, r.everyConfiguration), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WithOptions(controller.Options{RateLimiter: reconnect.RateLimiter()}).
 		Complete(reconcile.Func(r.reconcileConfiguration))
 }
 

@@ -139,18 +139,13 @@ func prepare(ctx context.Context, o options, t *teller) (*harness.Environment, e
 
 func prepareIn(ctx context.Context, root, dir string, t *teller) (*harness.Environment, error) {
 	var programs harness.Programs
-	if err := programs.FindControlPlane(root); err != nil {
-		return nil, err
-	}
-	if !programs.SetBuilt(filepath.Join(root, "bin")) {
+	built := filepath.Join(root, "bin")
+	if !programs.SetBuilt(built) {
 		t.say("the programs are not all in bin; building them (`make demo` does it beforehand)")
-		if err := programs.Build(ctx, root, filepath.Join(dir, "programs")); err != nil {
-			return nil, err
-		}
 	} else if info, err := os.Stat(programs.Manager); err == nil {
 		t.say("bin/manager and bin/ems-agent as they were built %s", info.ModTime().Format(time.DateTime))
 	}
-	return harness.New(harness.Options{Root: root, Dir: dir, Programs: programs})
+	return harness.Prepare(ctx, dir, built)
 }
 
 // workFolder is one that is easy to type when people shall use it, and one of its own when nobody looks.

@@ -68,7 +68,7 @@ func tell(ctx context.Context, o options, env *harness.Environment, t *teller) e
 
 func (s *story) controlPlane(ctx context.Context) error {
 	s.chapter("Control plane: etcd, kube-apiserver, our CRDs and roles, the manager")
-	if err := s.env.StartControlPlane(ctx); err != nil {
+	if err := s.env.Start(ctx); err != nil {
 		return err
 	}
 	version, err := s.env.Kubectl.Run(ctx, "version")
@@ -76,17 +76,11 @@ func (s *story) controlPlane(ctx context.Context) error {
 		return err
 	}
 	s.check(true, "the API server is ready (%s)", lastLine(version))
-	if err := s.env.Install(ctx); err != nil {
-		return err
-	}
 	kinds, err := s.env.Kubectl.Run(ctx, "api-resources", "--api-group=ems.mitigation.dev", "-o", "name")
 	if err != nil {
 		return err
 	}
 	s.check(len(strings.Fields(kinds)) == 7, "kubectl apply -k config/crd, config/rbac: %d kinds of ems.mitigation.dev", len(strings.Fields(kinds)))
-	if err := s.env.StartManager(ctx); err != nil {
-		return err
-	}
 	s.check(true, "the manager is ready, with the rights of its service account only")
 	return nil
 }

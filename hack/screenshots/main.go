@@ -119,7 +119,7 @@ func (p *photographer) start(ctx context.Context) error {
 		return err
 	}
 	p.url = "https://" + address
-	p.env.ManagerArguments = []string{"--page-bind-address=" + address}
+	p.env.ManagerFlags = []string{"--page-bind-address=" + address}
 	if err := p.env.StartManager(ctx); err != nil {
 		return err
 	}

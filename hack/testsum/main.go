@@ -31,6 +31,7 @@ func run(args []string, in io.Reader, out io.Writer) error {
 	if err := s.read(in); err != nil {
 		return err
 	}
+	s.finishOthers()
 	closing := s.close(*slowest, time.Since(started))
 	s.printf("%s", closing)
 	if *summaryFile != "" {

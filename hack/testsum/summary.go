@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -41,6 +42,7 @@ type summary struct {
 	out      io.Writer
 	tests    map[string]*test  // by package and test name, until they finish
 	packages map[string]counts // of packages under way
+	begun    map[string]bool   // packages that were heard of and have no result yet
 	builds   map[string]*test  // output of builds that may fail
 	done     counts
 	ran      int // packages that ran at least one check
@@ -49,7 +51,7 @@ type summary struct {
 }
 
 func newSummary(out io.Writer) *summary {
-	return &summary{out: out, tests: map[string]*test{}, packages: map[string]counts{}, builds: map[string]*test{}}
+	return &summary{out: out, tests: map[string]*test{}, packages: map[string]counts{}, begun: map[string]bool{}, builds: map[string]*test{}}
 }
 
 func key(e event) string { return e.Package + "\x00" + e.Test }
@@ -65,6 +67,9 @@ func (s *summary) get(e event) *test {
 
 // handle takes one event.
 func (s *summary) handle(e event) {
+	if e.Package != "" {
+		s.begun[e.Package] = true
+	}
 	switch e.Action {
 	case "build-output":
 		if s.builds[e.ImportPath] == nil {
@@ -142,6 +147,7 @@ func checksOf(action string, t *test) counts {
 func (s *summary) finishPackage(e event) {
 	count := s.packages[e.Package]
 	delete(s.packages, e.Package)
+	delete(s.begun, e.Package)
 	if e.Action == "fail" && count.failed == 0 {
 		count.failed = 1
 		s.printf("--- FAILED: %s\n%s", e.Package, s.leftovers(e.Package))
@@ -164,6 +170,14 @@ func (s *summary) finishPackage(e event) {
 		s.printf(", %d skipped", count.skipped)
 	}
 	s.printf("\n")
+}
+
+// finishOthers ends the packages that the stream has left without a result, as one does whose program is killed: they failed.
+func (s *summary) finishOthers() {
+	for _, name := range slices.Sorted(maps.Keys(s.begun)) {
+		s.get(event{Package: name}).write("no result: the tests were cut off\n")
+		s.finishPackage(event{Action: "fail", Package: name})
+	}
 }
 
 // leftovers is the output of a package and of its tests that never finished, in the order of their names.

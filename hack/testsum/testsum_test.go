@@ -99,6 +99,14 @@ func TestRun(t *testing.T) {
 			wantOutput: []string{"panic: test timed out"},
 			wantErr:    errNotGreen,
 		},
+		"a package whose events break off is one failure": {
+			events: append(outcome("pass", "TestA", ""),
+				event{Action: "run", Package: "p", Test: "TestHangs"},
+				event{Action: "output", Package: "p", Test: "TestHangs", Output: "about to hang\n"}),
+			wantTotals: "1 passed, 1 failed, 0 skipped",
+			wantOutput: []string{"FAILED: p\n", "about to hang", "no result: the tests were cut off"},
+			wantErr:    errNotGreen,
+		},
 		"a package that does not build is one failure with the compiler's words": {
 			events: []event{
 				{Action: "build-output", ImportPath: "p [p.test]", Output: "p/a.go:3: undefined: x\n"},

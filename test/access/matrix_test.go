@@ -4,13 +4,16 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
@@ -40,6 +43,8 @@ var _ = Describe("The matrix of rights", Ordered, func() {
 	var (
 		cells    []cell
 		everyone []cell
+		// plain is what was found for each section.
+		plain = map[string][]cell{}
 	)
 	BeforeAll(func(ctx context.Context) {
 		resources := served()
@@ -58,6 +63,7 @@ var _ = Describe("The matrix of rights", Ordered, func() {
 
 	DescribeTable("says what each identity may do", func(ctx context.Context, section string, config func(context.Context) *rest.Config) {
 		found := matrix(ctx, config(ctx), cells)
+		plain[section] = found
 		compare(section, table(withoutThose(found, everyone)))
 	},
 		Entry("an agent", "agent", func(ctx context.Context) *rest.Config { return agentOf(ctx, ownPool, ownServer) }),
@@ -70,6 +76,18 @@ var _ = Describe("The matrix of rights", Ordered, func() {
 		Entry("an administrator", "admin", func(context.Context) *rest.Config { return env.User("admin") }),
 		Entry("the manager", "manager", func(ctx context.Context) *rest.Config { return withToken(tokenOf(ctx, manager, "ems-manager", "")) }),
 	)
+
+	It("says what client certificates add", func(ctx context.Context) {
+		install(ctx, "certificates")
+		bind(ctx, "", "ems-agent-certificates", rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:serviceaccounts:" + ownPool})
+		configs := map[string]*rest.Config{
+			"agent": agentOf(ctx, ownPool, ownServer), "enroller": env.User("enroller"), "manager": withToken(tokenOf(ctx, manager, "ems-manager", "")),
+		}
+		for _, section := range slices.Sorted(maps.Keys(configs)) {
+			Expect(plain).To(HaveKey(section), "what it may do without them is found by the specs before")
+			compare(section+" with client certificates", table(withoutThose(matrix(ctx, configs[section], cells), plain[section])))
+		}
+	})
 
 	It("lets an agent neither look into the API server nor be somebody else", func(ctx context.Context) {
 		agent := agentOf(ctx, ownPool, ownServer)

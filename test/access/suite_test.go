@@ -64,8 +64,8 @@ func address() string {
 	return host
 }
 
-// install applies config/default, which is what an operator applies, with kubectl.
-func install(ctx context.Context) {
+// install applies a folder of config, as an operator does, with kubectl.
+func install(ctx context.Context, folder string) {
 	const name = "admin"
 	config := clientcmdapi.NewConfig()
 	config.Clusters[name] = &clientcmdapi.Cluster{Server: address(), CertificateAuthorityData: env.Config.CAData}
@@ -76,7 +76,7 @@ func install(ctx context.Context) {
 	file := filepath.Join(dir, "kubeconfig")
 	Expect(clientcmd.WriteToFile(*config, file)).To(Succeed())
 	command := exec.CommandContext(ctx, filepath.Join(testenv.AssetsDirectory(), "kubectl"), "--cache-dir="+dir,
-		"apply", "--server-side", "--force-conflicts", "-k", filepath.Join(testenv.Root(), "config", "default"))
+		"apply", "--server-side", "--force-conflicts", "-k", filepath.Join(testenv.Root(), "config", folder))
 	command.Env = append(os.Environ(), "KUBECONFIG="+file)
 	output, err := command.CombinedOutput()
 	Expect(err).NotTo(HaveOccurred(), string(output))
@@ -196,7 +196,7 @@ func clientFor(config *rest.Config) client.Client {
 // One set of pools for all specs: policies take a second to act, and what the specs may write is little.
 var _ = BeforeSuite(func(ctx context.Context) {
 	env = testenv.Start()
-	install(ctx)
+	install(ctx, "default")
 	for _, namespace := range []string{ownPool, otherPool} {
 		addPool(ctx, namespace)
 	}

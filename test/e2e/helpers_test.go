@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"context"
 	"fmt"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -309,4 +310,17 @@ func (w *watcher) result() (looks int, problems []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.looks, w.problems
+}
+
+// duration is what an environment variable says, for those who have more time than a test of everything.
+func duration(variable string, otherwise time.Duration) time.Duration {
+	text := os.Getenv(variable)
+	if text == "" {
+		return otherwise
+	}
+	value, err := time.ParseDuration(text)
+	if err != nil {
+		panic(variable + ": " + err.Error()) // while the tree of tests is built there is no test to fail
+	}
+	return value
 }

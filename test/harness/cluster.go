@@ -105,6 +105,8 @@ type ServerOptions struct {
 	Build string
 	// Believes is its trust policy by feed.
 	Believes map[string]emsv1.TrustPolicy
+	// Enrolment are flags of its enrolment beside the usual ones.
+	Enrolment []string
 }
 
 // AddServer makes the files of a server and enrols it in its pool. Its agent is ready to be started.
@@ -139,7 +141,7 @@ func (e *Environment) AddServer(ctx context.Context, pool Pool, name string, opt
 	if err := s.Believe(options.Believes); err != nil {
 		return nil, err
 	}
-	if err := e.enrol(ctx, s, s.StateDir); err != nil {
+	if err := e.enrol(ctx, s, s.StateDir, options.Enrolment...); err != nil {
 		return nil, err
 	}
 	if options.Build == "" {

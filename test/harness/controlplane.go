@@ -83,7 +83,7 @@ func (c *ControlPlane) apiServerArguments(port string) ([]string, error) {
 	file := func(name string) string { return filepath.Join(keys, name) }
 	for name, content := range map[string][]byte{
 		"ca.crt": c.authority.pem(), "tls.crt": serving.certificate, "tls.key": serving.key,
-		"tokens.crt": tokens.certificate, "tokens.key": tokens.key,
+		"tokens.crt": tokens.certificate, "tokens.key": tokens.key, "audit.yaml": []byte(auditPolicy),
 	} {
 		if err := os.WriteFile(file(name), content, 0o600); err != nil {
 			return nil, fmt.Errorf("control plane: %w", err)
@@ -99,6 +99,7 @@ func (c *ControlPlane) apiServerArguments(port string) ([]string, error) {
 		"--service-account-issuer=" + c.url, "--service-account-key-file=" + file("tokens.crt"),
 		"--service-account-signing-key-file=" + file("tokens.key"),
 		"--service-cluster-ip-range=10.0.0.0/24",
+		"--audit-policy-file=" + file("audit.yaml"), "--audit-log-path=" + c.auditLog(),
 		// Without a controller manager nobody would create the service accounts that it asks for.
 		"--disable-admission-plugins=ServiceAccount",
 	}, nil

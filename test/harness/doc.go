@@ -3,11 +3,8 @@
 //
 // # Usage
 //
-//	env, err := harness.New(harness.Options{Dir: dir, Programs: programs})
+//	env, err := harness.Launch(ctx, dir)
 //	defer env.Stop()
-//	err = env.StartControlPlane(ctx)
-//	err = env.Install(ctx)
-//	err = env.StartManager(ctx)
 //	err = env.AddPool(ctx, harness.Pool{Name: "frontends", Namespace: "pool-frontends", FQDN: "frontends.contoso.com"})
 //	server, err := env.AddServer(ctx, pool, "fe01", harness.ServerOptions{})
 //	document, err := env.Publisher.Publish(harness.M1())

@@ -10,9 +10,11 @@ import (
 )
 
 // enrol makes a server one of its pool the way people do: an operator with the plugin, and the agent's own command on the server.
-func (e *Environment) enrol(ctx context.Context, s *Server, stateDir string) error {
-	output, err := run(ctx, "", e.Programs.Plugin, "enroll", "--kubeconfig="+e.Kubectl.Kubeconfig, "--namespace="+s.Pool.Namespace,
-		"--host-name="+s.HostName(), "--output=json", s.Pool.Name+"/"+s.Name)
+func (e *Environment) enrol(ctx context.Context, s *Server, stateDir string, flags ...string) error {
+	arguments := append([]string{
+		"enroll", "--kubeconfig=" + e.Kubectl.Kubeconfig, "--namespace=" + s.Pool.Namespace, "--host-name=" + s.HostName(), "--output=json",
+	}, flags...)
+	output, err := run(ctx, "", e.Programs.Plugin, append(arguments, s.Pool.Name+"/"+s.Name)...)
 	if err != nil {
 		return fmt.Errorf("server %s: %w", s.Name, err)
 	}
@@ -29,13 +31,18 @@ func (e *Environment) enrol(ctx context.Context, s *Server, stateDir string) err
 	return nil
 }
 
-// run runs a command to its end and returns its standard output; what it says else is part of the error.
+// run runs a command to its end and returns its standard output, also if it fails; what it says else is part of the error.
 func run(ctx context.Context, stdin, path string, arguments ...string) ([]byte, error) {
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, arguments...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
 	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%s %s: %w: %s", path, arguments[0], err, strings.TrimSpace(stderr.String()))
+		return stdout.Bytes(), fmt.Errorf("%s %s: %w: %s", path, arguments[0], err, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.Bytes(), nil
+}
+
+// EnrolAgain enrols a server anew, with flags of the plugin.
+func (e *Environment) EnrolAgain(ctx context.Context, s *Server, flags ...string) error {
+	return e.enrol(ctx, s, s.StateDir, append(flags, "--again")...)
 }

@@ -38,10 +38,9 @@ type Environment struct {
 	// Kubectl and Client have full rights.
 	Kubectl *Kubectl
 	Client  client.Client
-	// Manager is its process, once StartManager was called.
-	Manager *Process
-	// ManagerArguments are flags of the manager beside those that it needs here. They are set before StartManager.
-	ManagerArguments []string
+	// Manager is its process, once StartManager was called, and ManagerFlags are what it gets beside the usual ones.
+	Manager      *Process
+	ManagerFlags []string
 
 	started   processes
 	probePort string
@@ -151,7 +150,7 @@ func (e *Environment) StartManager(ctx context.Context) error {
 			Args: append([]string{
 				"--kubeconfig=" + kubeconfig, "--namespace=" + managerNamespace, "--zap-time-encoding=rfc3339nano",
 				"--metrics-bind-address=0", "--health-probe-bind-address=" + net.JoinHostPort(loopback, e.probePort),
-			}, e.ManagerArguments...),
+			}, e.ManagerFlags...),
 		})
 	}
 	if !e.Manager.Running() {

@@ -33,6 +33,11 @@ func (k *Kubectl) Plugin(ctx context.Context, plugin string, arguments ...string
 	return string(output), err
 }
 
+// PluginOutput is Plugin for programs: the standard output alone. What the plugin says else is part of the error.
+func (k *Kubectl) PluginOutput(ctx context.Context, plugin string, arguments ...string) ([]byte, error) {
+	return run(ctx, "", plugin, append(arguments, "--kubeconfig="+k.Kubeconfig)...)
+}
+
 // ApplyText applies manifests.
 func (k *Kubectl) ApplyText(ctx context.Context, manifests []byte) (string, error) {
 	return k.run(ctx, manifests, "apply", "-f", "-")

@@ -40,7 +40,7 @@ func PlaygroundPool() Pool {
 // of the feed yet: its manifest is written to the environment's folder, beside a file that a shell reads for kubectl.
 func (e *Environment) Playground(ctx context.Context, limit time.Duration) ([]*Server, error) {
 	// As in a cluster: `kubectl mitigation check` finds a manager by its lease.
-	e.ManagerArguments = append(e.ManagerArguments, "--leader-elect")
+	e.ManagerFlags = append(e.ManagerFlags, "--leader-elect")
 	if err := e.StartManager(ctx); err != nil {
 		return nil, err
 	}

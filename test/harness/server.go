@@ -41,11 +41,11 @@ type Server struct {
 	site    *http.Server
 }
 
-// Command runs one of the agent's commands for people at the server, and returns what it prints.
+// Command runs one of the agent's commands for people at the server, and returns what it prints, also if it fails.
 func (s *Server) Command(ctx context.Context, arguments ...string) (string, error) {
 	output, err := run(ctx, "", s.Agent.Path, append(arguments, "--state-dir="+s.StateDir)...)
 	if err != nil {
-		return "", fmt.Errorf("server %s: %w", s.Name, err)
+		return string(output), fmt.Errorf("server %s: %w", s.Name, err)
 	}
 	return string(output), nil
 }

@@ -48,18 +48,11 @@ func TestIncidents(t *testing.T) {
 }
 
 var _ = BeforeSuite(func(ctx SpecContext) {
-	root, err := harness.FindRoot()
-	Expect(err).NotTo(HaveOccurred())
-	var programs harness.Programs
-	Expect(programs.FindControlPlane(root)).To(Succeed())
-	Expect(programs.Build(ctx, root, GinkgoT().TempDir())).To(Succeed())
-	env, err = harness.New(harness.Options{Root: root, Dir: GinkgoT().TempDir(), Programs: programs})
+	var err error
+	env, err = harness.Launch(ctx, GinkgoT().TempDir())
 	Expect(err).NotTo(HaveOccurred())
 	// The processes live longer than the context of this node.
 	DeferCleanup(env.Stop)
-	Expect(env.StartControlPlane(ctx)).To(Succeed())
-	Expect(env.Install(ctx)).To(Succeed())
-	Expect(env.StartManager(ctx)).To(Succeed())
 	port, err := env.SitePort()
 	Expect(err).NotTo(HaveOccurred())
 	if port == 0 {

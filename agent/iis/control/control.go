@@ -62,6 +62,8 @@ const (
 type Service struct {
 	StartType StartType
 	State     ServiceState
+	// Process is the id of the process that the service runs in; 0 if it does not run, or if that is not known.
+	Process uint32
 }
 
 // Errors of a ServiceController that callers tell apart.

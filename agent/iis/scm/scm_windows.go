@@ -53,8 +53,9 @@ func (Manager) Query(_ context.Context, service string) (found control.Service, 
 				start = control.StartDelayed
 			}
 		}
-		var status windows.SERVICE_STATUS
-		if err := windows.QueryServiceStatus(h, &status); err != nil {
+		var status windows.SERVICE_STATUS_PROCESS
+		size := uint32(unsafe.Sizeof(status))
+		if err := windows.QueryServiceStatusEx(h, windows.SC_STATUS_PROCESS_INFO, (*byte)(unsafe.Pointer(&status)), size, &needed); err != nil {
 			return err
 		}
 		state, ok := states[status.CurrentState]
@@ -62,6 +63,9 @@ func (Manager) Query(_ context.Context, service string) (found control.Service, 
 			return fmt.Errorf("state %d: not known", status.CurrentState)
 		}
 		found = control.Service{StartType: start, State: state}
+		if state != control.ServiceStopped {
+			found.Process = status.ProcessId
+		}
 		return nil
 	})
 	return found, err

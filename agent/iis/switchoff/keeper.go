@@ -21,6 +21,12 @@ const (
 	// default, and then ends them; Windows gives a service 20 seconds at most to answer and lets it take its time after
 	// that. The rest is for a server under load.
 	patience = 120 * time.Second
+	// acknowledgement is how long a service may go on saying that it runs after it has taken the order to stop. The order returns
+	// when the service's handler has it, which may leave the change of state to another thread; Windows gives it 30 seconds
+	// (SetServiceStatus in the documentation of services).
+	acknowledgement = 30 * time.Second
+	// acknowledging is the time between two looks in the meantime, which is a moment as a rule.
+	acknowledging = 100 * time.Millisecond
 	// interval is the time between two looks at a target that is on its way. Windows tells of changes of services, but not
 	// under every version and not of pools.
 	interval = time.Second
@@ -146,7 +152,7 @@ func (k *Keeper) switchOff(ctx context.Context, s subject, f *fight, now sight) 
 	if err := s.switchOff(ctx, now); err != nil {
 		return err
 	}
-	now, err := k.settled(ctx, s, f)
+	now, err := k.obeyed(ctx, s, f, now.process)
 	if err != nil {
 		return err
 	}
@@ -156,6 +162,31 @@ func (k *Keeper) switchOff(ctx context.Context, s subject, f *fight, now sight) 
 		return fmt.Errorf("is %s %w", now.words, errAgain)
 	}
 	return nil
+}
+
+// obeyed gives the state of a target that was switched off, after waiting while the service says that it runs in the process that
+// has to end. Another process means that somebody started the service again.
+func (k *Keeper) obeyed(ctx context.Context, s subject, f *fight, process uint32) (sight, error) {
+	begin := k.clock.Now()
+	for {
+		now, err := k.settled(ctx, s, f)
+		if err != nil || !now.on || process == 0 || now.process != process {
+			return now, err
+		}
+		at := k.clock.Now()
+		switch waited := at.Sub(begin); {
+		case at.Before(f.patient):
+			return now, fmt.Errorf("goes on running although it was told to stop, and is not waited for until %s", f.patient.UTC().Format(time.RFC3339))
+		case waited >= acknowledgement:
+			f.patient = at.Add(maxBackOff)
+			return now, fmt.Errorf("goes on running, %s after it was told to stop", acknowledgement)
+		}
+		select {
+		case <-ctx.Done():
+			return now, ctx.Err()
+		case <-k.clock.After(acknowledging):
+		}
+	}
 }
 
 // refuse gives an error its reason.

@@ -395,6 +395,78 @@ func TestStatesThatPassAreWaitedForOnceAndThenOnlyLookedAt(t *testing.T) {
 	}
 }
 
+// deaf are services that have the order to stop and go on saying, for so many looks, that they run.
+type deaf struct {
+	machineServices
+	looks int
+	// successor is the process that somebody starts instead of the one that stopped; none if 0.
+	successor uint32
+	told      bool
+}
+
+func (d *deaf) Stop(context.Context, string) error {
+	d.told = true
+	return nil
+}
+
+func (d *deaf) Query(ctx context.Context, name string) (control.Service, error) {
+	if d.told {
+		d.looks--
+	}
+	s, err := d.machineServices.Query(ctx, name)
+	s.Process = 42
+	if d.told && d.looks < 0 {
+		s.State, s.Process = control.ServiceStopped, 0
+		if d.successor != 0 {
+			s.State, s.Process = control.ServiceRunning, d.successor
+		}
+	}
+	return s, err
+}
+
+func TestAServiceHasTimeToSayThatItStops(t *testing.T) {
+	for name, tc := range map[string]struct {
+		looks      int
+		successor  uint32
+		wantReason string
+		wantWords  string
+	}{
+		"it says so at once":                     {looks: 0},
+		"it says so after a moment":              {looks: 3},
+		"it never does":                          {looks: 1 << 20, wantReason: refusal.ServiceStopFailed, wantWords: "goes on running, 30s after it was told to stop"},
+		"another process runs in its place":      {looks: 0, successor: 43, wantReason: refusal.ServiceStopFailed, wantWords: "another program switches it on"},
+		"another process does so after a moment": {looks: 3, successor: 43, wantReason: refusal.ServiceStopFailed, wantWords: "another program switches it on"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			d := &deaf{machineServices: machineServices{l.machine}, looks: tc.looks, successor: tc.successor}
+			l.keeper = New(Options{Pools: machinePools{l.machine}, Services: d, Clock: l.clock, Log: logr.Discard()})
+			l.off(service("Auto"), tc.wantReason == "", tc.wantReason)
+			if l.last != nil && !strings.Contains(l.last.Error(), tc.wantWords) {
+				t.Errorf("error %q, want %q in it", l.last, tc.wantWords)
+			}
+			if tc.wantReason == "" && d.looks >= 0 {
+				t.Error("did not wait until it was off")
+			}
+		})
+	}
+}
+
+func TestAServiceThatDoesNotStopIsNotWaitedForEachTime(t *testing.T) {
+	l := newLab(t)
+	d := &deaf{machineServices: machineServices{l.machine}, looks: 1 << 20}
+	l.keeper = New(Options{Pools: machinePools{l.machine}, Services: d, Clock: l.clock, Log: logr.Discard()})
+	l.off(service("Auto"), false, refusal.ServiceStopFailed)
+	begin := l.clock.Now()
+	l.off(service("Auto"), false, refusal.ServiceStopFailed)
+	if waited := l.clock.Since(begin); waited > 0 {
+		t.Errorf("waited another %s", waited)
+	}
+	d.looks = 1 // it stops after the next order
+	l.clock.Step(maxBackOff)
+	l.off(service("Auto"), true, "")
+}
+
 func TestAPoolThatDoesNotStayStartedIsReported(t *testing.T) {
 	l := newLab(t)
 	l.off(pool("Web"), true, "")

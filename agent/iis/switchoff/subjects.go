@@ -16,6 +16,8 @@ type sight struct {
 	off, on bool
 	// passing states end by themselves.
 	passing bool
+	// process is the one that a service runs in, and 0 for everything else.
+	process uint32
 	// words describe the state.
 	words  string
 	record Record
@@ -90,7 +92,7 @@ func (s serviceSubject) look(ctx context.Context) (sight, error) {
 	pending := []control.ServiceState{control.ServiceStartPending, control.ServiceStopPending, control.ServicePausePending}
 	return sight{
 		off: found.State == control.ServiceStopped && found.StartType == control.StartDisabled,
-		on:  found.State == control.ServiceRunning, passing: slices.Contains(pending, found.State),
+		on:  found.State == control.ServiceRunning, passing: slices.Contains(pending, found.State), process: found.Process,
 		words:  strings.ToLower(string(found.State) + ", start type " + string(found.StartType)),
 		record: Record{Name: s.name, Prior: string(found.State), StartType: found.StartType},
 	}, err

@@ -42,6 +42,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.HTTPHeaderApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LocalBlock"):
 		return &apiv1alpha1.LocalBlockApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("LocalEvent"):
+		return &apiv1alpha1.LocalEventApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LocalUse"):
 		return &apiv1alpha1.LocalUseApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Mitigation"):

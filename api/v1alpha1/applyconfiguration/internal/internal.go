@@ -259,6 +259,15 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: use
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.LocalUse
+- name: dev.mitigation.ems.api.v1alpha1.LocalEvent
+  map:
+    fields:
+    - name: did
+      type:
+        scalar: string
+    - name: use
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.LocalUse
 - name: dev.mitigation.ems.api.v1alpha1.LocalUse
   map:
     fields:
@@ -1558,6 +1567,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: killSwitch
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.LocalUse
+    - name: recent
+      type:
+        list:
+          elementType:
+            namedType: dev.mitigation.ems.api.v1alpha1.LocalEvent
+          elementRelationship: atomic
     - name: repair
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.LocalUse

@@ -55,9 +55,9 @@ type request struct {
 	connection *fleet.Connection
 	pause      func(context.Context, time.Duration) error
 
-	file, hostName, url, authority, output, dryRun string
-	expires, lifetime                              time.Duration
-	revoke, remove, again                          bool
+	file, hostName, url, authority, output, dryRun, credential string
+	expires, lifetime                                          time.Duration
+	revoke, remove, again                                      bool
 }
 
 func bind(w cli.World, flags *pflag.FlagSet, pause func(context.Context, time.Duration) error) func(context.Context, []string) error {
@@ -66,6 +66,7 @@ func bind(w cli.World, flags *pflag.FlagSet, pause func(context.Context, time.Du
 	flags.StringVar(&r.hostName, "host-name", "", "full `name` of the server in the network, for one server")
 	flags.DurationVar(&r.expires, "expires", identity.DefaultBootstrap, "how long the printed command can be used, a `time` from 10m to 24h")
 	flags.DurationVar(&r.lifetime, "max-lifetime", 0, "how long the credential lasts without renewal, for servers that are often off: a `time` up to 720h; 24h if 0")
+	flags.StringVar(&r.credential, "credential", byToken, "`kind` of the credential that the servers get: token, or certificate where the cluster has config/certificates")
 	flags.StringVar(&r.url, "server", "", "`URL` under which the servers reach the API server; that of the kubeconfig if absent")
 	flags.StringVar(&r.authority, "ca-file", "", "PEM `file` with the certificates that the API server is trusted by; those of the kubeconfig if absent")
 	flags.BoolVar(&r.again, "again", false, "also servers that are enrolled already: their present credential is revoked")
@@ -105,6 +106,9 @@ func (r *request) run(ctx context.Context, operands []string) error {
 // check finds out what is wrong with the flags before anything is asked of the cluster.
 func (r *request) check(operands []string) error {
 	if err := r.checkLives(); err != nil {
+		return err
+	}
+	if err := checkCredential(r.credential, r.lifetime); err != nil {
 		return err
 	}
 	switch {
@@ -167,7 +171,7 @@ func (r *request) work() (*work, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &work{expires: r.expires, lifetime: r.lifetime, again: r.again, pause: r.pause, note: r.note}
+	w := &work{expires: r.expires, lifetime: r.lifetime, again: r.again, certificates: r.credential == byCertificate, pause: r.pause, note: r.note}
 	if !r.revoke {
 		if err := r.address(w, config); err != nil {
 			return nil, err

@@ -28,6 +28,7 @@ var (
 	poolServers     = resource{"/apis/" + emsv1.GroupVersion.String(), "poolservers"}
 	serviceAccounts = resource{"/api/v1", "serviceaccounts"}
 	secrets         = resource{"/api/v1", "secrets"}
+	configMaps      = resource{"/api/v1", "configmaps"}
 	leases          = resource{"/apis/" + coordinationv1.SchemeGroupVersion.String(), "leases"}
 	roleBindings    = resource{"/apis/" + rbacv1.SchemeGroupVersion.String(), "rolebindings"}
 )

@@ -18,6 +18,7 @@ import (
 
 	"mitigation.dev/ems/agent/identity"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/clientcert"
 )
 
 // parallel is how many servers are worked on at once: enough that a thousand take seconds, few enough that others are still served.
@@ -32,10 +33,10 @@ type work struct {
 	authority []*x509.Certificate
 	// expires is how long the strings can be used, lifetime how long a token the agents may have; zero means the usual.
 	expires, lifetime time.Duration
-	// again enrols servers anew that have used their string.
-	again bool
-	pause func(ctx context.Context, length time.Duration) error
-	note  func(format string, arguments ...any)
+	// again enrols servers anew that have used their string; certificates gives them certificates in place of tokens.
+	again, certificates bool
+	pause               func(ctx context.Context, length time.Duration) error
+	note                func(format string, arguments ...any)
 }
 
 // each does something for every server, several at once, and returns the errors in the order of the servers.
@@ -64,15 +65,14 @@ func (w *work) enroll(ctx context.Context, servers []entry) ([]Enrollment, error
 	if err := w.checkPools(ctx, servers); err != nil {
 		return nil, err
 	}
-	cleared := make([]bool, len(servers))
-	failed := each(ctx, servers, func(ctx context.Context, i int, e entry) (err error) {
-		cleared[i], err = w.clear(ctx, e)
-		return err
-	})
+	cleared, failed := w.end(ctx, servers, w.mayBeEnrolled)
 	if err := w.forget(ctx, cleared); err != nil {
 		return nil, err
 	}
 	if err := w.bind(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.prepareCertificates(ctx); err != nil {
 		return nil, err
 	}
 	made := make([]*Enrollment, len(servers))
@@ -151,28 +151,75 @@ func (w *work) hasSecret(ctx context.Context, name string) (bool, error) {
 	return found, err
 }
 
-// clear makes room for another identity.
-func (w *work) clear(ctx context.Context, e entry) (cleared bool, err error) {
+// mayBeEnrolled refuses a server that would lose the credential that it works with.
+func (w *work) mayBeEnrolled(ctx context.Context, e entry) error {
 	agent, bootstrap, err := w.look(ctx, e)
-	switch {
-	case err != nil:
-		return false, err
-	case agent && !bootstrap && !w.again:
-		return false, errEnrolled
+	if err == nil && agent && !bootstrap && !w.again {
+		return errors.Join(errEnrolled, w.mendLease(ctx, e))
 	}
-	return w.removeSecrets(ctx, e)
+	return err
 }
 
-// removeSecrets ends all tokens of a server.
-func (w *work) removeSecrets(ctx context.Context, e entry) (removed bool, err error) {
+// mendLease makes the Lease of an enrolled server again, if somebody has deleted it. Its agent cannot do that.
+func (w *work) mendLease(ctx context.Context, e entry) error {
+	found, err := w.get(ctx, leases, e.Server, &coordinationv1.Lease{})
+	if err != nil || found {
+		return err
+	}
+	server, _, lease, _ := w.objects(e)
+	if found, err = w.get(ctx, poolServers, e.Server, server); err != nil || !found {
+		return err
+	}
+	server.APIVersion, server.Kind = emsv1.GroupVersion.String(), "PoolServer"
+	lease.OwnerReferences = ownedBy(server.TypeMeta, server.ObjectMeta)
+	if err := w.ensureLease(ctx, lease); err != nil {
+		return err
+	}
+	w.note("%s: its Lease was missing and is there again", e)
+	return nil
+}
+
+// end ends all credentials of servers that may have theirs ended. ended says where there were any.
+func (w *work) end(ctx context.Context, servers []entry, may func(context.Context, entry) error) (ended []bool, failed []error) {
+	ended, enrolments := make([]bool, len(servers)), make([]string, len(servers))
+	failed = each(ctx, servers, func(ctx context.Context, i int, e entry) (err error) {
+		if err = may(ctx, e); err == nil {
+			enrolments[i], err = w.enrolmentOf(ctx, e)
+		}
+		return err
+	})
+	listed := w.revokeCertificates(ctx, servers, enrolments)
+	for i, err := range each(ctx, servers, func(ctx context.Context, i int, e entry) (err error) {
+		switch {
+		case failed[i] != nil:
+		case enrolments[i] != "" && listed != nil:
+			return listed
+		default:
+			ended[i], err = w.endOne(ctx, e, enrolments[i] != "")
+		}
+		return err
+	}) {
+		failed[i] = errors.Join(failed[i], err)
+	}
+	return ended, failed
+}
+
+// endOne ends the credentials of one server, whose certificates are in the list of what was revoked already.
+func (w *work) endOne(ctx context.Context, e entry, certificates bool) (ended bool, err error) {
+	if certificates {
+		if err := w.withoutEnrolment(ctx, e); err != nil {
+			return true, err
+		}
+	}
+	ended = certificates
 	for _, name := range []string{identity.BootstrapSecret(e.Server), identity.AgentSecret(e.Server)} {
 		found, err := w.remove(ctx, secrets, name)
 		if err != nil {
-			return removed, err
+			return ended, err
 		}
-		removed = removed || found
+		ended = ended || found
 	}
-	return removed, nil
+	return ended, nil
 }
 
 // forget waits until the API server has forgotten tokens, if any were ended.
@@ -224,7 +271,10 @@ func (w *work) objects(e entry) (*emsv1.PoolServer, *corev1.ServiceAccount, *coo
 		ObjectMeta:                   meta(e.Server),
 		AutomountServiceAccountToken: new(false),
 	}
-	if w.lifetime != 0 {
+	switch {
+	case w.certificates:
+		account.Annotations = map[string]string{clientcert.EnrolmentAnnotation: clientcert.NewEnrolment()}
+	case w.lifetime != 0:
 		account.Annotations = map[string]string{identity.CeilingAnnotation: strconv.FormatInt(int64(w.lifetime/time.Second), 10)}
 	}
 	lease := &coordinationv1.Lease{
@@ -250,6 +300,7 @@ func (w *work) make(ctx context.Context, e entry) (*Enrollment, error) {
 		return nil, err
 	}
 	account.OwnerReferences = ownedBy(server.TypeMeta, server.ObjectMeta)
+	enrolment := account.Annotations[clientcert.EnrolmentAnnotation]
 	if err := w.ensureAccount(ctx, account); err != nil {
 		return nil, err
 	}
@@ -269,7 +320,7 @@ func (w *work) make(ctx context.Context, e entry) (*Enrollment, error) {
 		return nil, fmt.Errorf("token: %w", err)
 	}
 	text, err := identity.Ticket{
-		URL: w.url, CA: w.authority, Namespace: w.namespace, Pool: e.Pool, Server: e.Server, Token: answer.Status.Token, Lifetime: w.lifetime,
+		URL: w.url, CA: w.authority, Namespace: w.namespace, Pool: e.Pool, Server: e.Server, Token: answer.Status.Token, Lifetime: w.lifetime, Enrolment: enrolment,
 	}.Encode()
 	if err != nil {
 		return nil, err
@@ -308,14 +359,14 @@ func (w *work) ensureAccount(ctx context.Context, wanted *corev1.ServiceAccount)
 	if !apierrors.IsAlreadyExists(err) {
 		return err
 	}
-	// Every enrolment says how long tokens may last: the absence of the flag takes back what another one said.
-	ceiling := any(nil)
-	if text, ok := wanted.Annotations[identity.CeilingAnnotation]; ok {
-		ceiling = text
+	// Every enrolment says how long tokens may last, or which certificates are its own: the absence takes back what another one said.
+	said := map[string]any{identity.CeilingAnnotation: nil, clientcert.EnrolmentAnnotation: nil}
+	for name, text := range wanted.Annotations {
+		said[name] = text
 	}
 	return w.patch(ctx, serviceAccounts, wanted.Name, map[string]any{
 		"metadata": map[string]any{
-			"annotations": map[string]any{identity.CeilingAnnotation: ceiling}, "labels": wanted.Labels, "ownerReferences": wanted.OwnerReferences,
+			"annotations": said, "labels": wanted.Labels, "ownerReferences": wanted.OwnerReferences,
 		},
 		"automountServiceAccountToken": false,
 	}, wanted)
@@ -333,31 +384,25 @@ func (w *work) ensureLease(ctx context.Context, wanted *coordinationv1.Lease) er
 
 // revoke ends the identities of servers and returns what became of each.
 func (w *work) revoke(ctx context.Context, servers []entry, all bool) ([]string, error) {
-	ended, words := make([]bool, len(servers)), make([]string, len(servers))
-	failed := each(ctx, servers, func(ctx context.Context, i int, e entry) (err error) {
-		if _, _, err = w.look(ctx, e); err != nil {
-			return err
-		}
-		ended[i], err = w.removeSecrets(ctx, e)
+	ended, failed := w.end(ctx, servers, func(ctx context.Context, e entry) error {
+		_, _, err := w.look(ctx, e)
+		return err
+	})
+	words := make([]string, len(servers))
+	for i, err := range each(ctx, servers, func(ctx context.Context, i int, e entry) (err error) {
 		words[i] = "revoked"
 		if !ended[i] {
 			words[i] = "had no credential"
 		}
-		if err != nil || !all {
-			return err
+		if all && failed[i] == nil {
+			words[i] += ", removed"
+			ended[i], err = w.removeServer(ctx, e, ended[i])
 		}
-		words[i] += ", removed"
-		for _, r := range []resource{serviceAccounts, leases, poolServers} {
-			found, err := w.remove(ctx, r, e.Server)
-			if err != nil {
-				return err
-			}
-			// Without its ServiceAccount a token is refused, too.
-			ended[i] = ended[i] || found && r == serviceAccounts
-		}
-		return nil
-	})
-	err := w.forget(ctx, ended)
+		return err
+	}) {
+		failed[i] = errors.Join(failed[i], err)
+	}
+	err := errors.Join(w.forget(ctx, ended), w.prune(ctx))
 	var done []string
 	for i, e := range servers {
 		if failed[i] == nil {
@@ -365,6 +410,19 @@ func (w *work) revoke(ctx context.Context, servers []entry, all bool) ([]string,
 		}
 	}
 	return done, errors.Join(append(failed, err)...)
+}
+
+// removeServer removes what is left of a server, and reports whether credentials were ended, then or before: without its
+// ServiceAccount a token is refused, too.
+func (w *work) removeServer(ctx context.Context, e entry, ended bool) (bool, error) {
+	for _, r := range []resource{serviceAccounts, leases, poolServers} {
+		found, err := w.remove(ctx, r, e.Server)
+		if err != nil {
+			return ended, err
+		}
+		ended = ended || found && r == serviceAccounts
+	}
+	return ended, nil
 }
 
 // shortName is the first label of a host name.

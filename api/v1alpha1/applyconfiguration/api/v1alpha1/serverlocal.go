@@ -13,6 +13,9 @@ type ServerLocalApplyConfiguration struct {
 	Blocked []LocalBlockApplyConfiguration `json:"blocked,omitempty"`
 	// repair is the last time that somebody asked for a repair.
 	Repair *LocalUseApplyConfiguration `json:"repair,omitempty"`
+	// recent are the last things that people did there, the newest first: also those that another one undid while the cluster
+	// could not hear of them.
+	Recent []LocalEventApplyConfiguration `json:"recent,omitempty"`
 }
 
 // ServerLocalApplyConfiguration constructs a declarative configuration of the ServerLocal type for use with
@@ -47,5 +50,18 @@ func (b *ServerLocalApplyConfiguration) WithBlocked(values ...*LocalBlockApplyCo
 // If called multiple times, the Repair field is set to the value of the last call.
 func (b *ServerLocalApplyConfiguration) WithRepair(value *LocalUseApplyConfiguration) *ServerLocalApplyConfiguration {
 	b.Repair = value
+	return b
+}
+
+// WithRecent adds the given value to the Recent field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Recent field.
+func (b *ServerLocalApplyConfiguration) WithRecent(values ...*LocalEventApplyConfiguration) *ServerLocalApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithRecent")
+		}
+		b.Recent = append(b.Recent, *values[i])
+	}
 	return b
 }
