@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -22,6 +23,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"mitigation.dev/ems/hack/screenshots/dashboard"
 	"mitigation.dev/ems/test/chromium"
 	"mitigation.dev/ems/test/harness"
 )
@@ -45,6 +47,10 @@ func run(ctx context.Context) (err error) {
 	path, ok := chromium.Find()
 	if !ok {
 		return errors.New("there is no Chromium: install one, or name it in $EMS_CHROMIUM")
+	}
+	prometheus, err := exec.LookPath(cmp.Or(os.Getenv("EMS_PROMETHEUS"), "prometheus"))
+	if err != nil {
+		return fmt.Errorf("there is no Prometheus: install one, or name it in $EMS_PROMETHEUS: %w", err)
 	}
 	root, err := harness.FindRoot()
 	if err != nil {
@@ -73,10 +79,14 @@ func run(ctx context.Context) (err error) {
 		return err
 	}
 	defer env.Stop()
-	p := &photographer{env: env, images: filepath.Join(root, "docs", "images")}
+	p := &photographer{env: env, root: root, images: filepath.Join(root, "docs", "images")}
 	if err := p.start(ctx); err != nil {
 		return err
 	}
+	if err := p.scrape(ctx, prometheus); err != nil {
+		return err
+	}
+	defer p.prometheus.Stop()
 	acting, enough := context.WithCancel(ctx)
 	defer enough()
 	s := &stage{env: env}
@@ -97,9 +107,13 @@ func run(ctx context.Context) (err error) {
 
 // photographer takes the pictures.
 type photographer struct {
-	env         *harness.Environment
-	browser     *chromium.Browser
-	url, images string
+	env     *harness.Environment
+	browser *chromium.Browser
+	// prometheus scrapes metrics since began.
+	prometheus         *dashboard.Prometheus
+	began              time.Time
+	url, metrics       string
+	root, images string
 }
 
 // start starts API server and manager, which serves the page.
@@ -110,20 +124,27 @@ func (p *photographer) start(ctx context.Context) error {
 	if err := p.env.Install(ctx); err != nil {
 		return err
 	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	page, err := freeAddress(ctx)
 	if err != nil {
 		return err
 	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
+	if p.metrics, err = freeAddress(ctx); err != nil {
 		return err
 	}
-	p.url = "https://" + address
-	p.env.ManagerFlags = []string{"--page-bind-address=" + address}
+	p.url = "https://" + page
+	p.env.ManagerFlags = []string{"--page-bind-address=" + page, "--metrics-bind-address=" + p.metrics, "--leader-elect"}
 	if err := p.env.StartManager(ctx); err != nil {
 		return err
 	}
 	return os.MkdirAll(p.images, 0o755) //nolint:gosec // a folder of the repository
+}
+
+func freeAddress(ctx context.Context) (string, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
 }
 
 // shot is a picture of a page.
@@ -134,7 +155,7 @@ type shot struct {
 }
 
 func (p *photographer) takeAll(ctx context.Context) error {
-	token, err := p.token(ctx)
+	token, err := p.token(ctx, "operations", "ems-page-viewer")
 	if err != nil {
 		return err
 	}
@@ -148,7 +169,10 @@ func (p *photographer) takeAll(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
-	return p.takeTerminal(ctx)
+	if err := p.takeTerminal(ctx); err != nil {
+		return err
+	}
+	return p.takeDashboard(ctx)
 }
 
 // take signs in as a person does, and takes a picture.
@@ -185,18 +209,18 @@ func (p *photographer) save(ctx context.Context, page *chromium.Page, name strin
 	return save(filepath.Join(p.images, name+".png"), picture)
 }
 
-// token is that of a user who may read the page, and nothing else.
-func (p *photographer) token(ctx context.Context) (string, error) {
+// token is that of a user who has a role, and no other rights.
+func (p *photographer) token(ctx context.Context, name, role string) (string, error) {
 	err := p.env.Apply(ctx,
-		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "operations", Namespace: "ems-system"}},
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "ems-system"}},
 		&rbacv1.ClusterRoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: "ems-page-viewers"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "ems-page-viewer"},
-			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: "operations", Namespace: "ems-system"}},
+			ObjectMeta: metav1.ObjectMeta{Name: role + "s"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: name, Namespace: "ems-system"}},
 		})
 	if err != nil {
 		return "", err
 	}
-	text, err := p.env.Kubectl.Run(ctx, "create", "token", "operations", "--namespace", "ems-system")
+	text, err := p.env.Kubectl.Run(ctx, "create", "token", name, "--namespace", "ems-system")
 	return strings.TrimSpace(text), err
 }
 
@@ -212,13 +236,55 @@ func (p *photographer) takeTerminal(ctx context.Context) error {
 	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1 && exit.ExitCode() != 3) {
 		return fmt.Errorf("%s: %w\n%s", command, err, output)
 	}
-	page, err := p.browser.Open(ctx, chromium.Options{Width: 1000, Height: 300})
+	html := terminal(command, strings.TrimRight(string(output), "\r\n")+"\n")
+	return p.takeHTML(ctx, "rollout-status", html, chromium.Options{Width: 1000, Height: 300})
+}
+
+// takeHTML takes a picture of a page of ours.
+func (p *photographer) takeHTML(ctx context.Context, name, html string, o chromium.Options) error {
+	page, err := p.browser.Open(ctx, o)
 	if err != nil {
 		return err
 	}
-	html := terminal(command, strings.TrimRight(string(output), "\r\n")+"\n")
 	if err := page.Go(ctx, "data:text/html;charset=utf-8;base64,"+base64.StdEncoding.EncodeToString([]byte(html))); err != nil {
 		return err
 	}
-	return p.save(ctx, page, "rollout-status", true)
+	return p.save(ctx, page, name, true)
+}
+
+// scrape starts Prometheus, which sees everything from the manager's first minute on.
+func (p *photographer) scrape(ctx context.Context, program string) error {
+	token, err := p.token(ctx, "prometheus", "ems-metrics-reader")
+	if err != nil {
+		return err
+	}
+	address, err := freeAddress(ctx)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(p.env.Dir, "prometheus")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	p.began = time.Now()
+	p.prometheus, err = dashboard.Scrape(ctx, dashboard.Options{Program: program, Dir: dir, Listen: address, Target: p.metrics, Token: token})
+	return err
+}
+
+// takeDashboard draws the dashboard of what Prometheus has seen.
+func (p *photographer) takeDashboard(ctx context.Context) error {
+	data, err := os.ReadFile(filepath.Join(p.root, "config", "grafana", "ems.json"))
+	if err != nil {
+		return err
+	}
+	board, err := dashboard.Read(data)
+	if err != nil {
+		return err
+	}
+	html, err := p.prometheus.Draw(ctx, board, p.began, time.Now())
+	if err != nil {
+		return err
+	}
+	if keep := os.Getenv("EMS_DEBUG_HTML"); keep != "" { _ = os.WriteFile(keep, []byte(html), 0o600) }
+	return p.takeHTML(ctx, "dashboard", html, chromium.Options{Width: 1400, Height: 800})
 }
