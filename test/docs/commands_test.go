@@ -35,6 +35,7 @@ const (
 var notRun = map[[2]string]string{
 	{"README.md", "make playground"}:                                                 "docs/quickstart.md has it",
 	{"README.md", "make demo"}:                                                       "phase demo of .ci/run",
+	{"README.md", "make test"}:                                                       "phase test of .ci/run, which this is part of",
 	{"CONTRIBUTING.md", "make help         # all targets"}:                           "they are what continuous integration runs",
 	{"docs/quickstart.md", "git clone https://github.com/contoso/ems.git && cd ems"}: "the address is where your copy is",
 
