@@ -59,6 +59,10 @@ func TestMetricsAreThoseOfTheReport(t *testing.T) {
 // renewals are Leases that are renewed or not.
 type renewals struct{ err error }
 
+func (r renewals) Get(context.Context, string, metav1.GetOptions) (*coordinationv1.Lease, error) {
+	return nil, r.err
+}
+
 func (r renewals) Patch(context.Context, string, types.PatchType, []byte, metav1.PatchOptions, ...string) (*coordinationv1.Lease, error) {
 	return nil, r.err
 }
@@ -66,7 +70,7 @@ func (r renewals) Patch(context.Context, string, types.PatchType, []byte, metav1
 func TestARenewedLeaseIsContact(t *testing.T) {
 	contacts := 0
 	for _, err := range []error{nil, errors.New("away"), nil} {
-		_, got := answered{renewals{err}, func() { contacts++ }}.Patch(t.Context(), "fe01", types.MergePatchType, nil, metav1.PatchOptions{})
+		_, got := answered{renewals{err: err}, func() { contacts++ }}.Patch(t.Context(), "fe01", types.MergePatchType, nil, metav1.PatchOptions{})
 		if !errors.Is(got, err) {
 			t.Errorf("got %v, want %v", got, err)
 		}

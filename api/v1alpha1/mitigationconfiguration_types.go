@@ -146,6 +146,8 @@ const (
 )
 
 // TelemetryStatus tells what becomes of diagnostic data.
+//
+// +kubebuilder:validation:MinProperties=1
 type TelemetryStatus struct {
 	// result is how it went last.
 	// +optional
