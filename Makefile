@@ -147,7 +147,7 @@ playground: build controlplane ## Leave a control plane, the manager and three s
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/ensure.sh) $(GO) run ./hack/demo -playground
 
 .PHONY: screenshots
-screenshots: controlplane ## Take the pictures of the documents (docs/images) of a fleet that runs here. Needs Chromium.
+screenshots: controlplane ## Take the pictures of the documents (docs/images) of a fleet that runs here. Needs Chromium and Prometheus.
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/ensure.sh) $(GO) run ./hack/screenshots
 
 ##@ Checks

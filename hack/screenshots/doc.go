@@ -5,7 +5,8 @@
 //	make screenshots
 //
 // writes docs/images/*.png: the fleet page in the light, in the dark and in a narrow window, a mitigation's page, and the terminal of
-// `kubectl mitigation rollout status`. It needs a Chromium and the program script (Debian: chromium, bsdutils).
+// `kubectl mitigation rollout status`, and the dashboard of config/grafana. It needs a Chromium, the program script and a Prometheus (Debian:
+// chromium, bsdutils, prometheus), which EMS_CHROMIUM and EMS_PROMETHEUS name if they are not on the PATH.
 //
 // # Considerations
 //

@@ -110,9 +110,9 @@ type photographer struct {
 	env     *harness.Environment
 	browser *chromium.Browser
 	// prometheus scrapes metrics since began.
-	prometheus         *dashboard.Prometheus
-	began              time.Time
-	url, metrics       string
+	prometheus   *dashboard.Prometheus
+	began        time.Time
+	url, metrics string
 	root, images string
 }
 
@@ -285,6 +285,8 @@ func (p *photographer) takeDashboard(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if keep := os.Getenv("EMS_DEBUG_HTML"); keep != "" { _ = os.WriteFile(keep, []byte(html), 0o600) }
+	if keep := os.Getenv("EMS_DEBUG_HTML"); keep != "" {
+		_ = os.WriteFile(keep, []byte(html), 0o600)
+	}
 	return p.takeHTML(ctx, "dashboard", html, chromium.Options{Width: 1400, Height: 800})
 }
