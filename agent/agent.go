@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
@@ -55,17 +56,20 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
+	loop.metrics = o.metricsFile(reached.expiry)
 	life := lease.New(lease.Options{
-		Leases: reached.Leases.Leases(o.Namespace), Server: o.Server, Clock: clock.RealClock{}, Log: o.Log.WithName("lease"),
+		Leases: answered{reached.Leases.Leases(o.Namespace), func() { loop.metrics.Contact(time.Now()) }}, Server: o.Server, Clock: clock.RealClock{}, Log: o.Log.WithName("lease"),
+		Holder: holder(o.Server), Shared: o.tellOfAnother(control.TellShared),
 	})
 	loop.setPeriod = life.SetPeriod
 	o.Log.Info("Agent starts", "server", o.Server, "namespace", o.Namespace, "pool", o.Pool)
 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	background := make(chan error, 4)
+	background := make(chan error, 5)
 	go func() { control.Run(ctx); background <- nil }()
 	go func() { life.Run(ctx); background <- nil }()
+	go func() { loop.metrics.Run(ctx); background <- nil }()
 	go func() { background <- reached.Run(ctx) }()
 	go func() {
 		err := reached.keep(ctx)
@@ -82,7 +86,7 @@ func Run(ctx context.Context, o Options) error {
 		files = either(ctx, watchFolder(ctx, o.configDir(), o.Log), files)
 	}
 	runTriggered(ctx, clock.RealClock{}, control.Changes(), files, loop.pass)
-	err = errors.Join(<-background, <-background, <-background, <-background)
+	err = errors.Join(<-background, <-background, <-background, <-background, <-background)
 	o.Log.Info("Agent stops")
 	return err
 }

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"mitigation.dev/ems/agent/credential"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 )
 
@@ -34,6 +35,10 @@ type Step struct {
 func TestConnection(ctx context.Context, o Options, tell func(Step)) bool {
 	if o.Kubeconfig == "" {
 		if err := o.takeIdentity(); err != nil {
+			tell(Step{Name: "Identity", Err: err})
+			return false
+		}
+		if _, err := credential.Open(o.StateDir).Load(); err != nil {
 			tell(Step{Name: "Identity", Err: err})
 			return false
 		}

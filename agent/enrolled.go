@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"mitigation.dev/ems/agent/cluster"
 	"mitigation.dev/ems/agent/credential"
 	"mitigation.dev/ems/agent/eventlog"
+	"mitigation.dev/ems/agent/facts"
 )
 
 // errNotEnrolled is what a new server is told.
@@ -22,9 +25,10 @@ func (o *Options) takeIdentity() error {
 	switch {
 	case errors.Is(err, credential.ErrNone):
 		return errNotEnrolled
-	case err != nil:
+	case err != nil && (enrolled.Server == "" || !errors.Is(err, credential.ErrDamaged)):
 		return err
 	}
+	// One that is damaged keeps nobody from protecting as the last plan says.
 	var problems []error
 	for _, part := range []struct {
 		name string
@@ -78,6 +82,30 @@ func (o *Options) tellOfCredential() func(good bool, sentence string) {
 			o.Events(eventlog.CredentialRenewed, sentence)
 		default:
 			o.Events(eventlog.CredentialProblem, sentence)
+		}
+	}
+}
+
+// holder is what this process calls itself in the Lease of a server: no other does, and people see where it runs.
+func holder(server string) string {
+	var random [4]byte
+	_, _ = rand.Read(random[:]) // never fails
+	host, err := facts.HostName()
+	if err != nil {
+		host = "unknown"
+	}
+	return server + "_" + host + "_" + hex.EncodeToString(random[:])
+}
+
+// tellOfAnother tells administrators, of the server and of the cluster, that a copy of this server works under its name.
+func (o *Options) tellOfAnother(inCluster func(note string)) func(other string) {
+	return func(other string) {
+		sentence := fmt.Sprintf("Somebody else works with the credential of server %s/%s and calls itself %s (server, host, process). "+
+			"If it is a copy of this server, stop it or enrol it as a server of its own. If nobody knows it, the credential was stolen: "+
+			"kubectl mitigation enroll --again -n %s %s/%s", o.Namespace, o.Server, other, o.Namespace, o.Pool, o.Server)
+		inCluster(sentence)
+		if o.Events != nil {
+			o.Events(eventlog.IdentityShared, sentence)
 		}
 	}
 }

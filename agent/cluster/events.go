@@ -31,6 +31,9 @@ const (
 	mitigationIneffective = "MitigationIneffective"
 )
 
+// identityShared is the reason of the event for somebody else who works with the identity of the server.
+const identityShared = "IdentityShared"
+
 // Change is something that was done to the server for one mitigation.
 type Change struct {
 	Kind     ChangeKind
@@ -92,6 +95,12 @@ func trustAnnouncements(before, after []metav1.Condition) []announcement {
 		}
 	}
 	return list
+}
+
+// TellShared sends the event that somebody else works with the identity of this server, too.
+func (c *Cluster) TellShared(note string) {
+	server := &emsv1.PoolServer{ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Server}}
+	record(c.Recorder, server, []announcement{{kind: corev1.EventTypeWarning, reason: identityShared, action: "Renew", note: note}})
 }
 
 // record sends the events. Each about a mitigation is related to it, because the recorder takes events that differ in their notes

@@ -10,8 +10,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"slices"
 	"time"
 
@@ -19,10 +17,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	utilnet "k8s.io/apimachinery/pkg/util/net"
 	certificatesv1client "k8s.io/client-go/kubernetes/typed/certificates/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/util/connrotation"
 	"k8s.io/utils/clock"
 
 	"mitigation.dev/ems/agent/identity"
@@ -183,47 +179,3 @@ func (c Credential) checkCertificate() error {
 	}
 	return clientcert.CheckEnrolment(c.Enrolment)
 }
-
-// certificateTransport shows the present certificate of a source. An API server asks for it once for each connection, so a new one
-// needs new connections.
-type certificateTransport struct {
-	http.RoundTripper
-
-	dialer *connrotation.Dialer
-}
-
-// newCertificateTransport trusts the certificates of the enrolment and no others, and shows what the source has.
-func newCertificateTransport(s *Source) (*certificateTransport, error) {
-	authorities, err := identity.ParseCA([]byte(s.who.CA))
-	if err != nil {
-		return nil, fmt.Errorf("credential: %w: %w", ErrDamaged, err)
-	}
-	roots := x509.NewCertPool()
-	for _, a := range authorities {
-		roots.AddCert(a)
-	}
-	const dialTimeout, keepAlive, handshakeTimeout = 30 * time.Second, 30 * time.Second, 10 * time.Second
-	dialer := connrotation.NewDialer((&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext)
-	transport := &http.Transport{
-		Proxy: s.Proxy, DialContext: dialer.DialContext, TLSHandshakeTimeout: handshakeTimeout,
-		TLSClientConfig: &tls.Config{
-			MinVersion: tls.VersionTLS12, RootCAs: roots,
-			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-				present := s.grant()
-				pair, err := tls.X509KeyPair([]byte(present.Certificate), []byte(present.Key))
-				if err != nil {
-					return nil, fmt.Errorf("credential: %w", err)
-				}
-				return &pair, nil
-			},
-		},
-	}
-	if transport.Proxy == nil {
-		transport.Proxy = http.ProxyFromEnvironment
-	}
-	// As client-go has it: HTTP/2 with a look at connections that are silent.
-	return &certificateTransport{utilnet.SetTransportDefaults(transport), dialer}, nil
-}
-
-// rotate ends the connections that have shown another certificate. What is on them fails and is tried again.
-func (t *certificateTransport) rotate() { t.dialer.CloseAll() }

@@ -264,8 +264,12 @@ func TestANewCertificateIsShownWithoutARestart(t *testing.T) {
 	if err := store.Save(other); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := source.look(); !errors.Is(err, ErrOther) {
-		t.Errorf("look() = %v, want ErrOther", err)
+	if changed, err := source.look(); !changed || err != nil {
+		t.Errorf("look() = %v, %v", changed, err)
+	}
+	get("/")
+	if diff := cmp.Diff([]string(nil), server.serials()); diff != "" {
+		t.Errorf("certificates that are shown beside a token: %s", diff)
 	}
 }
 

@@ -18,6 +18,10 @@
 // 70 and 90 % of its life, by a request that the manager approves. Connections show the present one; they are closed when there is
 // another. Applicant is the asking side, which enrolment uses as well. See docs/decisions/0011.
 //
+// The certificates that the API server has to chain to are those of the enrolment, until the cluster names others that the API server which
+// is trusted already chains to as well: so an authority that changes by overlap is followed without a restart, and one that changes at
+// once is refused, like anybody else's.
+//
 // What the API server refuses is looked up on the disk first, where "ems-agent enroll" may have put a newer credential; then one
 // renewal is tried at once, since API servers also refuse what they cannot check at the moment. A credential that has ended or was
 // taken back stays refused; the log says what to do, and the server keeps protecting with what it has.

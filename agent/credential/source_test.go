@@ -1,12 +1,15 @@
 package credential
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +19,7 @@ import (
 	"github.com/go-logr/logr/funcr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/rest"
 	testclock "k8s.io/utils/clock/testing"
 )
 
@@ -316,11 +320,63 @@ func TestAnotherIdentityEndsTheAgent(t *testing.T) {
 
 func TestADiskThatIsFullDoesNotStopRenewal(t *testing.T) {
 	s := newScene(t)
+	first := newCredential(t, "first.b.c")
+	full := s.source.Store
 	s.source.Store = Open(t.TempDir()) // where there is nothing to replace
 	s.clock.SetTime(received.Add(12 * time.Hour))
 	s.start()
 	s.until("the renewal", func() bool { return s.source.grant().Token == "second.b.c" })
 	if text := strings.Join(s.log0(), "\n"); !strings.Contains(text, "could not be stored") {
+		t.Errorf("log: %s", text)
+	}
+	if there, err := full.Load(); err != nil || there.Token != first.Token {
+		t.Fatalf("on the disk: %s, %v", there.Token, err)
+	}
+}
+
+// What stands on a disk that was full is older than what is in memory. To take it over would lose the server once it has ended.
+func TestADiskThatWasFullDoesNotBringBackWhatEnded(t *testing.T) {
+	s := newScene(t)
+	next := s.source.credential()
+	next.Grant = Grant{Token: "second.b.c", Expires: received.Add(48 * time.Hour), Life: 24 * time.Hour}
+	if err := s.source.adopt(next, "first.b.c"); err != nil { // as after a renewal that could not be stored
+		t.Fatal(err)
+	}
+	if changed, err := s.source.look(); changed || err != nil {
+		t.Errorf("look() = %v, %v, want no change", changed, err)
+	}
+	if s.source.grant().Token != "second.b.c" {
+		t.Error("the older credential of the disk was taken over")
+	}
+	if there, err := s.store.Load(); err != nil || there.Token != "second.b.c" || s.source.stored() != "second.b.c" {
+		t.Errorf("when there was room again: %s, %v", there.Token, err)
+	}
+	// And one of an operator is still taken over.
+	if err := s.store.Save(newCredentialOf(s.source.who, t, "third.b.c")); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := s.source.look(); !changed || err != nil || s.source.grant().Token != "third.b.c" {
+		t.Errorf("look() = %v, %v", changed, err)
+	}
+}
+
+func newCredentialOf(who Identity, t *testing.T, token string) Credential {
+	c := newCredential(t, token)
+	c.Identity = who
+	return c
+}
+
+func TestADamagedCredentialIsToldWhileTheAgentStillHasOne(t *testing.T) {
+	s := newScene(t)
+	if err := os.WriteFile(filepath.Join(s.store.dir, fileName), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if changed, err := s.source.look(); changed || err != nil {
+			t.Errorf("look() = %v, %v", changed, err)
+		}
+	}
+	if text := s.log0(); len(text) != 1 || !strings.Contains(text[0], "cannot be read") || s.source.grant().Token != "first.b.c" {
 		t.Errorf("log: %s", text)
 	}
 }
@@ -395,9 +451,7 @@ func TestRequestTakesWhatIsGranted(t *testing.T) {
 	}))
 	defer server.Close()
 	s := newScene(t)
-	config := s.source.Config()
-	config.Host, config.TLSClientConfig.CAData, config.Insecure = server.URL, nil, true
-	config.ContentType = "application/json"
+	config := &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}
 	grant, err := Request(t.Context(), config, s.source.Identity(), 7*24*time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -407,5 +461,94 @@ func TestRequestTakesWhatIsGranted(t *testing.T) {
 	}
 	if len(bodies) != 2 || !strings.Contains(bodies[1], `"expirationSeconds":86400`) || !strings.Contains(bodies[1], `"name":"fe01-agent"`) {
 		t.Errorf("asked for %q", bodies)
+	}
+}
+
+// A disk that went bad, or a machine whose key is another one, must not end the protection.
+func TestADamagedCredentialIsNoReasonNotToStart(t *testing.T) {
+	whole, err := os.ReadFile(filepath.Join(newScene(t).store.dir, fileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{
+		"in part":             strings.Replace(string(whole), `"sealed": "`, `"sealed": "AAAA`, 1),
+		"all of it":           "{",
+		"of a later version":  strings.Replace(string(whole), `"version": 1`, `"version": 9`, 1),
+		"in the certificates": strings.Replace(string(whole), "BEGIN", "BEGAN", 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			if err := os.WriteFile(filepath.Join(s.store.dir, fileName), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			source, err := NewSource(Options{Store: s.store, Renew: s.renew, Clock: s.clock, Random: func() float64 { return 0.5 }, Log: s.log(), Tell: s.tell})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if source.Identity().String() != "pool-frontends/fe01" {
+				t.Errorf("it is %s", source.Identity())
+			}
+			client, err := rest.HTTPClientFor(source.Config())
+			if err != nil {
+				t.Fatal(err)
+			}
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, source.Identity().URL+"/api", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := client.Do(request)
+			if err == nil {
+				_ = response.Body.Close()
+			}
+			if !errors.Is(err, ErrDamaged) {
+				t.Errorf("a request without a credential was sent: %v", err)
+			}
+			s.source = source
+			s.start()
+			s.until("what to do", func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return len(s.told) == 1 && strings.Contains(s.told[0], "kubectl mitigation enroll --again -n pool-frontends frontends/fe01")
+			})
+			if s.requests() != 0 {
+				t.Error("a renewal without a credential")
+			}
+			if err := s.store.Save(newCredentialOf(source.Identity(), t, "anew.b.c")); err != nil {
+				t.Fatal(err)
+			}
+			s.pass(time.Minute, 5*time.Second)
+			s.until("the new one", func() bool { return source.grant().Token == "anew.b.c" })
+		})
+	}
+	s := newScene(t)
+	if err := errors.Join(os.WriteFile(filepath.Join(s.store.dir, fileName), []byte("{"), 0o600), os.Remove(filepath.Join(s.store.dir, identityName))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewSource(Options{Store: s.store}); !errors.Is(err, ErrDamaged) {
+		t.Errorf("NewSource() = %v, want ErrDamaged where nobody knows whose it is", err)
+	}
+}
+
+func TestTheCopyOfTheIdentityIsMadeAgain(t *testing.T) {
+	s := newScene(t)
+	file := filepath.Join(s.store.dir, identityName)
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, whole[:20], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewSource(Options{Store: s.store, Log: s.log()}); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := os.ReadFile(file); err != nil || !bytes.Equal(again, whole) || !strings.Contains(strings.Join(s.log0(), ""), "damaged") {
+		t.Errorf("%s, %v; log %q", again, err, s.log0())
+	}
+	if err := s.store.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("the copy is still there: %v", err)
 	}
 }

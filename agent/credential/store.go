@@ -28,7 +28,9 @@ const (
 	// such must not take the one for the other.
 	tokenVersion, certificateVersion = 1, 2
 	fileName                         = "credential.json"
-	lockName                         = "lock"
+	// identityName is a copy of who the server is. With it an agent whose credential is damaged still knows whose plan it has.
+	identityName = "identity.json"
+	lockName     = "lock"
 )
 
 // Identity is who a server is, and to whom.
@@ -44,6 +46,12 @@ type Identity struct {
 
 // String names the server.
 func (i Identity) String() string { return i.Namespace + "/" + i.Server }
+
+// sameServer reports whether another identity is that of the same server of the same cluster, whatever its authority is.
+func (i Identity) sameServer(other Identity) bool {
+	i.CA, other.CA = "", ""
+	return i == other
+}
 
 // Again is the command of an operator that enrols the server again.
 func (i Identity) Again() string {
@@ -113,7 +121,8 @@ type Store struct{ dir string }
 // Open returns the store in a state folder. Nothing is read yet.
 func Open(stateDir string) Store { return Store{dir: filepath.Join(stateDir, "credential")} }
 
-// Load reads the credential. The error wraps ErrNone or ErrDamaged where that is the case.
+// Load reads the credential. The error wraps ErrNone or ErrDamaged where that is the case; with ErrDamaged there is still the Identity,
+// unless that cannot be told any more, either.
 func (s Store) Load() (Credential, error) {
 	file := filepath.Join(s.dir, fileName)
 	data, err := durable.OS{}.Read(file, maxFile)
@@ -121,28 +130,54 @@ func (s Store) Load() (Credential, error) {
 	case errors.Is(err, os.ErrNotExist):
 		return Credential{}, fmt.Errorf("credential: %s: %w", file, ErrNone)
 	case errors.Is(err, durable.ErrTooLarge):
-		return Credential{}, fmt.Errorf("credential: %w: %w", ErrDamaged, err)
+		return Credential{Identity: s.kept()}, fmt.Errorf("credential: %w: %w", ErrDamaged, err)
 	case err != nil:
 		return Credential{}, fmt.Errorf("credential: %w", err)
 	}
 	c, err := decode(data)
 	if err != nil {
-		return Credential{}, fmt.Errorf("credential: %s: %w: %w", file, ErrDamaged, err)
+		if c.Identity.check() != nil {
+			c.Identity = s.kept()
+		}
+		return Credential{Identity: c.Identity}, fmt.Errorf("credential: %s: %w: %w", file, ErrDamaged, err)
 	}
 	return c, nil
 }
 
+// kept is the copy of the identity; without a name if there is none that can be believed.
+func (s Store) kept() Identity {
+	data, err := durable.OS{}.Read(filepath.Join(s.dir, identityName), maxFile)
+	var who Identity
+	if err != nil || json.Unmarshal(data, &who) != nil || who.check() != nil {
+		return Identity{}
+	}
+	return who
+}
+
+// keep writes the copy of the identity, if it is another one.
+func (s Store) keep(who Identity) error {
+	if s.kept() == who {
+		return nil
+	}
+	data, err := json.MarshalIndent(who, "", "  ")
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(durable.OS{}, filepath.Join(s.dir, identityName), data)
+}
+
+// decode reads the file. With an error it still gives the identity that stands there.
 func decode(data []byte) (Credential, error) {
 	var f content
 	if err := json.Unmarshal(data, &f); err != nil {
 		return Credential{}, errors.New("not the JSON of a credential")
 	}
 	if f.Version != tokenVersion && f.Version != certificateVersion {
-		return Credential{}, fmt.Errorf("version %d: want %d or %d", f.Version, tokenVersion, certificateVersion)
+		return Credential{Identity: f.Identity}, fmt.Errorf("version %d: want %d or %d", f.Version, tokenVersion, certificateVersion)
 	}
 	secret, err := unseal(f.Sealed)
 	if err != nil {
-		return Credential{}, err
+		return Credential{Identity: f.Identity}, err
 	}
 	c := Credential{
 		Identity: f.Identity, Received: f.Received, Exchanged: f.Exchanged, Confirmed: f.Confirmed, Asked: time.Duration(f.AskedSeconds) * time.Second,
@@ -156,12 +191,14 @@ func decode(data []byte) (Credential, error) {
 	return c, c.check()
 }
 
+func (i Identity) check() error {
+	_, err := identity.ParseCA([]byte(i.CA))
+	return errors.Join(err, identity.CheckURL(i.URL), identity.CheckNamespace(i.Namespace), identity.CheckPool(i.Pool), identity.CheckServer(i.Server))
+}
+
 // check reports what no enrolment would have written.
 func (c Credential) check() error {
-	_, err := identity.ParseCA([]byte(c.CA))
-	problems := []error{
-		err, identity.CheckURL(c.URL), identity.CheckNamespace(c.Namespace), identity.CheckPool(c.Pool), identity.CheckServer(c.Server),
-	}
+	problems := []error{c.Identity.check()}
 	switch {
 	case c.Certificate+c.Key+c.Enrolment == "":
 		problems = append(problems, identity.CheckToken(c.Token))
@@ -240,7 +277,7 @@ func (s Store) write(c Credential) error {
 	if err := secureFile(file); err != nil {
 		return fmt.Errorf("credential: %w", err)
 	}
-	if err := durable.WriteFile(durable.OS{}, file, data); err != nil {
+	if err := errors.Join(durable.WriteFile(durable.OS{}, file, data), s.keep(c.Identity)); err != nil {
 		return fmt.Errorf("credential: %w", err)
 	}
 	return nil
@@ -249,7 +286,8 @@ func (s Store) write(c Credential) error {
 // Remove forgets the credential. One that is not there is no error.
 func (s Store) Remove() error {
 	return s.locked(func() error {
-		if err := (durable.OS{}).Remove(filepath.Join(s.dir, fileName)); err != nil {
+		disk := durable.OS{}
+		if err := errors.Join(disk.Remove(filepath.Join(s.dir, fileName)), disk.Remove(filepath.Join(s.dir, identityName))); err != nil {
 			return fmt.Errorf("credential: %w", err)
 		}
 		return nil

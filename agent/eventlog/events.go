@@ -30,6 +30,7 @@ const (
 	ClockInSync        ID = 1019
 	MitigationReleased ID = 1020
 	Recovered          ID = 1021
+	IdentityShared     ID = 1022
 )
 
 // Severity is how an event is shown.
@@ -72,6 +73,7 @@ var table = []Definition{
 	{ClockInSync, "ClockInSync", Information, "The clock of the server is right again"},
 	{MitigationReleased, "MitigationReleased", Information, "A mitigation is blocked no longer"},
 	{Recovered, "Recovered", Information, "What kept the agent from its work is over"},
+	{IdentityShared, "IdentityShared", Error, "Another server, or a copy of this one, works with the credential of this server, too"},
 }
 
 // Table gives all events by number.

@@ -8,9 +8,12 @@
 //
 // # Considerations
 //
-// A renewal is one merge patch of the spec. It was preferred to a read and an update, because it is one request instead of two,
-// cannot conflict with anybody, and cannot make a Lease that is not there: enrolment makes it, and whoever takes it away wants the
-// server silent.
+// A renewal is one merge patch of the spec. It was preferred to a read and an update, because it is one request instead of two, and
+// cannot make a Lease that is not there: enrolment makes it.
+//
+// The patch names the version that the last one left. Nobody else renews this Lease, so a conflict means that somebody does: a copy of
+// the state folder, or of the whole server, works somewhere under the same name. Who it is stands in the holder, which is different for
+// every process. A process that starts takes over whatever it finds, and is not told of the one before it.
 //
 // Nothing waits for a renewal. The period is a lower limit: renewals come up to a tenth later, each at a time of its own, so that
 // servers that started together drift apart. After a failure the pauses grow up to the period and are random over their whole

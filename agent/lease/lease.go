@@ -10,9 +10,11 @@ import (
 
 	"github.com/go-logr/logr"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 )
 
 const (
@@ -29,18 +31,25 @@ const (
 	firstPause = time.Second
 	// timeout limits one renewal. It is no longer than the shortest period.
 	timeout = 10 * time.Second
+	// tellAgain is how long nobody is told of the same thing again.
+	tellAgain = time.Hour
 )
 
 // Leases are the Leases of the server's namespace.
 type Leases interface {
+	Get(ctx context.Context, name string, opts metav1.GetOptions) (*coordinationv1.Lease, error)
 	Patch(ctx context.Context, name string, pt types.PatchType, data []byte, opts metav1.PatchOptions, subresources ...string) (*coordinationv1.Lease, error)
 }
 
-// Options of a Keeper. All are required but Log and Random.
+// Options of a Keeper. All are required but Holder, Log, Random and Shared.
 type Options struct {
 	Leases Leases
-	// Server is the name of the Lease and its holder.
+	// Server is the name of the Lease.
 	Server string
+	// Holder is what no other process calls itself. Default: Server.
+	Holder string
+	// Shared is told, once an hour at most, that somebody else renews the Lease too, and what that one calls itself. Default: nothing.
+	Shared func(other string)
 	Clock  clock.WithTicker
 	Log    logr.Logger
 	// Random gives numbers from 0 up to 1. Default: those of math/rand.
@@ -54,6 +63,10 @@ type Keeper struct {
 	changed chan struct{}
 	mu      sync.Mutex
 	period  time.Duration
+
+	// version is that of the Lease after the last renewal; empty if it is not known. told is when Shared was told. Of Run alone.
+	version string
+	told    time.Time
 }
 
 // New makes a Keeper; Run starts it.
@@ -63,6 +76,12 @@ func New(o Options) *Keeper {
 	}
 	if o.Random == nil {
 		o.Random = rand.Float64
+	}
+	if o.Holder == "" {
+		o.Holder = o.Server
+	}
+	if o.Shared == nil {
+		o.Shared = func(string) {}
 	}
 	return &Keeper{Options: o, changed: make(chan struct{}, 1), period: DefaultPeriod}
 }
@@ -144,21 +163,61 @@ func pauseAfter(period time.Duration, failures int, random float64) time.Duratio
 	return time.Duration(float64(longest) * random)
 }
 
-// renew makes one request.
+// renew renews the Lease as it was after the last renewal. If somebody changed it since, it finds out who, and renews what is there.
 func (k *Keeper) renew(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := k.patch(ctx)
+	if apierrors.IsConflict(err) && k.version != "" {
+		if err = k.look(ctx); err == nil {
+			err = k.patch(ctx)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("lease: %q: %w", k.Server, err)
+	}
+	return nil
+}
+
+// patch makes one request that writes.
+func (k *Keeper) patch(ctx context.Context) error {
 	k.mu.Lock()
 	seconds := int32(Grace * k.period / time.Second) //nolint:gosec // at most 40 minutes
 	k.mu.Unlock()
-	patch, err := json.Marshal(map[string]any{"spec": coordinationv1.LeaseSpec{
-		HolderIdentity: &k.Server, LeaseDurationSeconds: &seconds, RenewTime: new(metav1.NewMicroTime(k.Clock.Now())),
-	}})
+	change := map[string]any{"spec": coordinationv1.LeaseSpec{
+		HolderIdentity: &k.Holder, LeaseDurationSeconds: &seconds, RenewTime: new(metav1.NewMicroTime(k.Clock.Now())),
+	}}
+	if k.version != "" {
+		change["metadata"] = map[string]any{"resourceVersion": k.version}
+	}
+	content, err := json.Marshal(change)
 	if err != nil {
-		return fmt.Errorf("lease: %w", err)
+		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	if _, err := k.Leases.Patch(ctx, k.Server, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
-		return fmt.Errorf("lease: %q: %w", k.Server, err)
+	renewed, err := k.Leases.Patch(ctx, k.Server, types.MergePatchType, content, metav1.PatchOptions{})
+	switch {
+	case err == nil:
+		k.version = renewed.ResourceVersion
+	case apierrors.IsNotFound(err):
+		k.version = "" // the next one is another Lease
 	}
+	return err
+}
+
+// look finds out who changed the Lease. The holder is still this process if people changed what is about it, or if the answer to a
+// renewal was lost.
+func (k *Keeper) look(ctx context.Context) error {
+	there, err := k.Leases.Get(ctx, k.Server, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	k.version = there.ResourceVersion
+	other := ptr.Deref(there.Spec.HolderIdentity, "")
+	if other == k.Holder || other == "" || !k.told.IsZero() && k.Clock.Since(k.told) < tellAgain {
+		return nil
+	}
+	k.told = k.Clock.Now()
+	k.Log.Error(nil, "Somebody else works with the identity of this server, too", "lease", k.Server, "this", k.Holder, "other", other)
+	k.Shared(other)
 	return nil
 }

@@ -4,11 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
 )
@@ -26,6 +30,72 @@ func (a *api) Patch(_ context.Context, name string, pt types.PatchType, data []b
 	}
 	a.patches <- lease
 	return &lease, a.refuse
+}
+
+func (a *api) Get(context.Context, string, metav1.GetOptions) (*coordinationv1.Lease, error) {
+	return nil, errors.New("nobody asks")
+}
+
+// object is a Lease that several keepers renew, as the API server keeps it.
+type object struct {
+	coordinationv1.Lease
+
+	writes int
+}
+
+func (o *object) Get(context.Context, string, metav1.GetOptions) (*coordinationv1.Lease, error) {
+	return o.DeepCopy(), nil
+}
+
+func (o *object) Patch(_ context.Context, name string, _ types.PatchType, data []byte, _ metav1.PatchOptions, _ ...string) (*coordinationv1.Lease, error) {
+	var change coordinationv1.Lease
+	if err := json.Unmarshal(data, &change); err != nil {
+		return nil, err
+	}
+	if change.ResourceVersion != "" && change.ResourceVersion != o.ResourceVersion {
+		return nil, apierrors.NewConflict(schema.GroupResource{Resource: "leases"}, name, errors.New("changed"))
+	}
+	o.writes++
+	o.Spec, o.ResourceVersion = change.Spec, strconv.Itoa(o.writes)
+	return o.DeepCopy(), nil
+}
+
+func TestTwoServersWithOneIdentityNoticeEachOther(t *testing.T) {
+	lease, clk := &object{}, clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0))
+	var told []string
+	holder := func(name string) *Keeper {
+		return New(Options{Leases: lease, Server: "fe01", Holder: name, Clock: clk, Shared: func(other string) { told = append(told, name+" met "+other) }})
+	}
+	renew := func(keepers ...*Keeper) {
+		t.Helper()
+		for _, k := range keepers {
+			if err := k.renew(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	first, restarted := holder("first"), holder("restarted")
+	renew(first, first, restarted, restarted)
+	lease.ResourceVersion = "by an operator who labelled it"
+	renew(restarted)
+	if len(told) > 0 || lease.writes != 5 {
+		t.Fatalf("told %q after %d writes, though nobody works twice", told, lease.writes)
+	}
+	copied := holder("copied")
+	for range 5 {
+		renew(copied, restarted)
+	}
+	if diff := cmp.Diff([]string{"restarted met copied", "copied met restarted"}, told); diff != "" {
+		t.Error(diff)
+	}
+	clk.Step(tellAgain)
+	renew(copied)
+	if len(told) != 3 {
+		t.Errorf("told %q, want it again after an hour", told)
+	}
+	if lease.writes != 16 {
+		t.Errorf("%d writes, want one for each renewal", lease.writes)
+	}
 }
 
 // keeper runs with a random number of 0: pauses after failures are 0, and renewals come exactly in time.

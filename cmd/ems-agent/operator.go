@@ -152,6 +152,14 @@ func (f *operatorFlags) parse(flags *flag.FlagSet, arguments []string, wants str
 	return nil
 }
 
+// openSwitches opens the switches of an agent. A folder that is not there is a mistyped one: what is switched in it, nobody obeys.
+func (f *operatorFlags) openSwitches() (switches.File, error) {
+	if _, err := os.Stat(f.stateDir); err != nil {
+		return switches.File{}, fmt.Errorf("-state-dir: %w: no agent works with this folder", err)
+	}
+	return switches.Open(f.stateDir), nil
+}
+
 // needReason is for what takes protection away.
 func (f *operatorFlags) needReason() error {
 	if strings.TrimSpace(f.reason) == "" {
@@ -161,7 +169,10 @@ func (f *operatorFlags) needReason() error {
 }
 
 func switchKill(f *operatorFlags) error {
-	file := switches.Open(f.stateDir)
+	file, err := f.openSwitches()
+	if err != nil {
+		return err
+	}
 	switch f.argument {
 	case "on":
 		if err := f.needReason(); err != nil {
@@ -223,7 +234,11 @@ func blockHere(f *operatorFlags) error {
 		block.Expires = block.Use.Time.Add(max(f.lasting.Truncate(time.Second), time.Second))
 		until = "until " + block.Expires.Format(time.RFC3339)
 	}
-	if err := switches.Open(f.stateDir).Change(f.ctx, func(s *switches.Switches) error { return s.Block(block) }); err != nil {
+	file, err := f.openSwitches()
+	if err != nil {
+		return err
+	}
+	if err := file.Change(f.ctx, func(s *switches.Switches) error { return s.Block(block) }); err != nil {
 		return err
 	}
 	fmt.Fprintf(f.stdout, "%s is blocked on this server %s. A running agent removes it within 5 seconds.\n", f.argument, until)
@@ -231,7 +246,11 @@ func blockHere(f *operatorFlags) error {
 }
 
 func unblockHere(f *operatorFlags) error {
-	if err := switches.Open(f.stateDir).Change(f.ctx, func(s *switches.Switches) error { return s.Unblock(f.argument, switches.Now(f.reason)) }); err != nil {
+	file, err := f.openSwitches()
+	if err != nil {
+		return err
+	}
+	if err := file.Change(f.ctx, func(s *switches.Switches) error { return s.Unblock(f.argument, switches.Now(f.reason)) }); err != nil {
 		return err
 	}
 	fmt.Fprintf(f.stdout, "%s is not blocked on this server any more. A running agent follows the plan of its pool.\n", f.argument)
@@ -261,7 +280,11 @@ func testConnectivity(f *operatorFlags) error {
 }
 
 func repairHere(f *operatorFlags) error {
-	if err := switches.Open(f.stateDir).Change(f.ctx, func(s *switches.Switches) error { return s.AskRepair(switches.Now(f.reason)) }); err != nil {
+	file, err := f.openSwitches()
+	if err != nil {
+		return err
+	}
+	if err := file.Change(f.ctx, func(s *switches.Switches) error { return s.AskRepair(switches.Now(f.reason)) }); err != nil {
 		return err
 	}
 	fmt.Fprintln(f.stdout, "A repair is asked for. A running agent begins within 5 seconds: it looks at everything anew, and tries again what failed on this server.")

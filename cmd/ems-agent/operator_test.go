@@ -67,6 +67,9 @@ func TestTheKillSwitchWithoutAnAgentRemovesEverything(t *testing.T) {
 
 func TestBlocksAreKept(t *testing.T) {
 	m := newMachine(t, iistree.Options{})
+	if err := os.MkdirAll(m.path("state"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	m.operate(0, "block", "M1", "-reason", "login fails", "-for", "72h")
 	m.operate(0, "block", "-reason", "too slow", "M2.1")
 	m.operate(0, "repair", "-reason", "disk was exchanged")
@@ -113,6 +116,9 @@ func TestMistakesAtTheServerChangeNothing(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
+			if err := os.Mkdir("state", 0o700); err != nil {
+				t.Fatal(err)
+			}
 			var stdout, stderr bytes.Buffer
 			if got := run(append(tc.arguments, "-state-dir", "state"), &stdout, &stderr); got != tc.wantExit || !strings.Contains(stderr.String(), tc.wantErrors) {
 				t.Errorf("exit code %d, errors %q, want %d and %q", got, &stderr, tc.wantExit, tc.wantErrors)
@@ -121,5 +127,19 @@ func TestMistakesAtTheServerChangeNothing(t *testing.T) {
 				t.Errorf("left: %+v, %v", s, err)
 			}
 		})
+	}
+}
+
+// Nobody obeys what is switched in a folder that no agent works with, and the person at the server would believe that it is done.
+func TestAMistypedStateFolderIsRefused(t *testing.T) {
+	for _, arguments := range [][]string{{"kill-switch", "on", "-reason", "x"}, {"kill-switch", "off"}, {"block", "M1", "-reason", "x"}, {"unblock", "M1"}, {"repair"}} {
+		t.Chdir(t.TempDir())
+		var stdout, stderr bytes.Buffer
+		if got := run(append(arguments, "-state-dir", "stat"), &stdout, &stderr); got != exitFailure || !strings.Contains(stderr.String(), "no agent works with this folder") || stdout.Len() > 0 {
+			t.Errorf("%q: exit code %d, output %q, errors %q", arguments, got, &stdout, &stderr)
+		}
+		if _, err := os.Stat("stat"); !os.IsNotExist(err) {
+			t.Errorf("%q: the folder was made: %v", arguments, err)
+		}
 	}
 }

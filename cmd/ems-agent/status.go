@@ -39,6 +39,8 @@ type statusIdentity struct {
 	Pool              string    `json:"pool"`
 	Server            string    `json:"server"`
 	CredentialExpires time.Time `json:"credentialExpires"`
+	// Authorities are the certificates that the API server has to chain to.
+	Authorities []string `json:"authorities"`
 }
 
 // showStatus reads files only, so that it may be used at any time.
@@ -70,7 +72,7 @@ func readStatus(stateDir string, now time.Time) statusReport {
 	problem := func(format string, values ...any) { r.Problems = append(r.Problems, fmt.Sprintf(format, values...)) }
 	switch c, err := credential.Open(stateDir).Load(); {
 	case err == nil:
-		r.Identity = &statusIdentity{c.Namespace, c.Pool, c.Server, c.Expires.UTC()}
+		r.Identity = &statusIdentity{c.Namespace, c.Pool, c.Server, c.Expires.UTC(), c.Authorities()}
 		if !now.Before(c.Expires) {
 			problem("the credential ran out at %s: enrol the server again", c.Expires.UTC().Format(time.RFC3339))
 		}
@@ -125,6 +127,9 @@ func (r statusReport) writeText(w io.Writer, now time.Time) error {
 	if i := r.Identity; i != nil {
 		row("Server", "%s/%s of pool %s", i.Namespace, i.Server, i.Pool)
 		row("Credential", "until %s", i.CredentialExpires.Format(time.RFC3339))
+		for _, authority := range i.Authorities {
+			row("Authority", "%s", authority)
+		}
 	} else {
 		row("Server", "not enrolled")
 	}

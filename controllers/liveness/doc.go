@@ -22,5 +22,7 @@
 // Only metadata of Leases is kept, and only of those that enrolment has labelled: the others in a cluster are many, and none of
 // our business. The work for a renewal is a look at three objects in caches.
 //
-// A server without a Lease was not enrolled, and is never called silent.
+// A server without a Lease that never said when its credential ends was not enrolled, and is never called silent. One that did has lost its
+// Lease, by hand or by a backup that left it out: nobody would notice if it failed, so it is called silent, and says that it is not at each
+// time, until there is a Lease again.
 package liveness

@@ -84,45 +84,55 @@ func IsSilent(server *emsv1.PoolServer) bool {
 // Reconcile looks at one server. Its Lease bears the same name.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	server := &emsv1.PoolServer{}
-	err := r.Client.Get(ctx, req.NamespacedName, server)
-	lease := &metav1.PartialObjectMetadata{}
-	lease.SetGroupVersionKind(coordinationv1.SchemeGroupVersion.WithKind("Lease"))
-	if err == nil {
-		err = r.Client.Get(ctx, req.NamespacedName, lease)
-	}
-	if apierrors.IsNotFound(err) {
+	if err := r.Client.Get(ctx, req.NamespacedName, server); apierrors.IsNotFound(err) {
 		r.forget(req.NamespacedName)
 		return ctrl.Result{}, nil
 	} else if err != nil {
 		return ctrl.Result{}, fmt.Errorf("look at server: %w", err)
+	}
+	lease, err := version(ctx, r.Client, req.NamespacedName)
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("look at server: %w", err)
+	}
+	if lease == "" && server.Status.Credential.ExpiryTime == nil {
+		r.forget(req.NamespacedName) // it was not enrolled
+		return ctrl.Result{}, nil
 	}
 	limit, err := r.limit(ctx, server)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	silent := IsSilent(server)
-	left := limit - r.since(req.NamespacedName, lease.ResourceVersion, silent)
+	left := limit - r.since(req.NamespacedName, lease, silent)
 	switch {
 	case silent:
 		return ctrl.Result{}, nil // The agent's next report takes it back, and a renewal comes here again.
 	case left > 0:
 		return ctrl.Result{RequeueAfter: left}, nil
 	}
-	if err := r.Reader.Get(ctx, req.NamespacedName, lease); err != nil {
+	if lease, err = version(ctx, r.Reader, req.NamespacedName); err != nil {
 		// Whether the server is silent or the API server away cannot be told.
 		r.forget(req.NamespacedName)
-		return ctrl.Result{}, client.IgnoreNotFound(fmt.Errorf("read Lease: %w", err))
+		return ctrl.Result{}, fmt.Errorf("read Lease: %w", err)
 	}
-	if left = limit - r.since(req.NamespacedName, lease.ResourceVersion, silent); left > 0 {
+	if left = limit - r.since(req.NamespacedName, lease, silent); left > 0 {
 		return ctrl.Result{RequeueAfter: left}, nil
 	}
-	return r.call(ctx, server, limit)
+	return r.call(ctx, server, limit, lease == "")
+}
+
+// version is that of the Lease of a server; empty if there is none.
+func version(ctx context.Context, reader client.Reader, server types.NamespacedName) (string, error) {
+	lease := &metav1.PartialObjectMetadata{}
+	lease.SetGroupVersionKind(coordinationv1.SchemeGroupVersion.WithKind("Lease"))
+	err := reader.Get(ctx, server, lease)
+	return lease.ResourceVersion, client.IgnoreNotFound(err)
 }
 
 // call calls a server silent.
-func (r *Reconciler) call(ctx context.Context, server *emsv1.PoolServer, limit time.Duration) (ctrl.Result, error) {
+func (r *Reconciler) call(ctx context.Context, server *emsv1.PoolServer, limit time.Duration, gone bool) (ctrl.Result, error) {
 	before := server.DeepCopy()
-	server.Status.Conditions = silentConditions(server, limit)
+	server.Status.Conditions = silentConditions(server, limit, gone)
 	err := r.Client.Status().Patch(ctx, server, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 	switch {
 	case apierrors.IsConflict(err):
@@ -135,13 +145,17 @@ func (r *Reconciler) call(ctx context.Context, server *emsv1.PoolServer, limit t
 	return ctrl.Result{}, nil
 }
 
-// silentConditions are those of a server that is silent. What it said last of its state otherwise stays, since it may be so still.
-func silentConditions(server *emsv1.PoolServer, limit time.Duration) []metav1.Condition {
+// silentConditions are those of a server that is silent, or whose Lease is gone. What it said last of its state otherwise stays, since it may be so still.
+func silentConditions(server *emsv1.PoolServer, limit time.Duration, gone bool) []metav1.Condition {
 	conditions := slices.Clone(server.Status.Conditions)
 	message := fmt.Sprintf("the agent has not renewed its Lease for %s; what is applied stays applied, and what is told here was true before; "+
 		"see whether the server is on, its agent runs and its connection works", limit)
 	if was := meta.FindStatusCondition(conditions, emsv1.ReadyCondition); was == nil {
 		message = fmt.Sprintf("the agent has not been heard of for %s, nor ever before; install it with what `kubectl mitigation enroll` prints", limit)
+	}
+	if gone {
+		message = fmt.Sprintf("the Lease of the server has been deleted, so that nobody can tell for %s whether its agent works; what is told here was true before; "+
+			"`kubectl mitigation enroll` makes it again, also for a server that it refuses because it is enrolled", limit)
 	}
 	meta.RemoveStatusCondition(&conditions, emsv1.ReconcilingCondition)
 	meta.RemoveStatusCondition(&conditions, emsv1.StalledCondition)

@@ -3,6 +3,7 @@ package liveness
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -216,6 +217,34 @@ func TestServerWithoutLeaseIsNotJudged(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.want(0, 4*time.Minute, false)
+}
+
+// A Lease that was deleted by hand would otherwise hide that the server has failed.
+func TestEnrolledServerWhoseLeaseIsGoneIsCalledSilent(t *testing.T) {
+	c := newCluster(t, fine, withLease()...)
+	server := c.server()
+	server.Status.Credential.ExpiryTime = new(metav1.NewTime(c.clock.Now()))
+	if err := c.client.Status().Update(t.Context(), server); err != nil {
+		t.Fatal(err)
+	}
+	c.want(0, 40*time.Second, false)
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "pool", Name: "fe01"}}
+	if err := c.client.Delete(t.Context(), lease); err != nil {
+		t.Fatal(err)
+	}
+	c.want(time.Second, 40*time.Second, false)
+	c.want(40*time.Second, 0, true)
+	if ready := meta.FindStatusCondition(c.server().Status.Conditions, emsv1.ReadyCondition); !strings.Contains(ready.Message, "Lease of the server has been deleted") {
+		t.Errorf("message %q", ready.Message)
+	}
+	c.report(fine)
+	lease.ResourceVersion = ""
+	if err := c.client.Create(t.Context(), lease); err != nil {
+		t.Fatal(err)
+	}
+	c.want(time.Second, 40*time.Second, false)
+	c.renew()
+	c.want(39*time.Second, 40*time.Second, false)
 }
 
 func TestOutageOfTheAPIServerMakesNobodySilent(t *testing.T) {

@@ -23,17 +23,22 @@ cp -a "$wine/prefix" "$work/prefix"
 cd "$repository"
 export GOOS=windows GOARCH=amd64
 number=0
-: > "$work/list"
+: > "$work/packages"
 while read -r package folder imports; do
   number=$((number + 1))
   case ",$imports," in *,mitigation.dev/ems/test/testenv,*)
     echo "wine: $package is left out: its tests need a control plane, which is no Windows program" >&2
     continue ;;
   esac
-  go test -c -o "$work/$number.exe" "$package" >&2
-  # A package without tests has no program.
-  [ -f "$work/$number.exe" ] && echo "$number $package $folder" >> "$work/list"
+  echo "$number $package $folder" >> "$work/packages"
 done < <(go list -f '{{.ImportPath}} {{.Dir}} {{join .TestImports ","}},{{join .XTestImports ","}}' "$@")
+# Linking is most of the work, and uses one core.
+export WORK=$work
+xargs -P 2 -L 1 bash -c 'go test -c -o "$WORK/$1.exe" "$2" >&2' build < "$work/packages"
+# A package without tests has no program.
+while read -r number package folder; do
+  [ ! -f "$work/$number.exe" ] || echo "$number $package $folder"
+done < "$work/packages" > "$work/list"
 
 # What stands in for IIS' own program is one that the tests would build themselves where there is Go.
 go build -o "$work/fakeappcmd.exe" ./agent/iis/appcmd/fakeappcmd >&2

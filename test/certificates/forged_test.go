@@ -27,6 +27,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/clientcert"
 )
 
@@ -244,4 +245,17 @@ var _ = Describe("Requests for client certificates", Ordered, func() {
 		}
 		Eventually(counts).Should(Equal(map[string]int{"Approved AgentOfPool": 1, "Denied Superseded": 2}))
 	}, SpecTimeout(2*time.Minute))
+
+	It("go to no other signer while the RoleBinding of the pool is away", func(ctx SpecContext) {
+		stopped := clientFor(withToken(ctx, other.Namespace, "web01", "web01-agent"))
+		binding := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: other.Namespace, Name: "ems-agents"}}
+		Expect(env.Client.Delete(ctx, binding)).To(Succeed())
+		Eventually(func() error {
+			return stopped.Get(ctx, client.ObjectKey{Namespace: other.Namespace, Name: "web01"}, &emsv1.PoolServer{})
+		}).Should(Satisfy(apierrors.IsForbidden))
+		w := requestOf(agents[other.Namespace+"/web01"])
+		w.object.Spec.SignerName = "contoso.example/signer"
+		_, err := w.ask(ctx, stopped)
+		Expect(err).To(refusedBy("ems-agent-requests"))
+	}, SpecTimeout(time.Minute))
 })

@@ -140,7 +140,7 @@ var _ = Describe("A server with a client certificate", Ordered, func() {
 		output, err := env.Kubectl.Plugin(ctx, env.Programs.Plugin, "enroll", "--revoke", "-n", pool.Namespace, pool.Name+"/"+name)
 		Expect(err).NotTo(HaveOccurred(), output)
 		Expect(output).To(ContainSubstring("frontends/" + name + ": revoked"))
-		Expect(output).To(ContainSubstring("read it can until it ends"))
+		Expect(output).To(ContainSubstring("can read until it ends"))
 		var after time.Duration
 		Eventually(done).Should(Receive(&after))
 		AddReportEntry("writes refused after", after.String())

@@ -81,13 +81,20 @@ func query(service string) error {
 	return nil
 }
 
-// hold opens a file and shares it with nobody. It says so on its output.
+// hold opens a file and shares it with nobody, as soon as nobody else has it open: the agent reads it now and then. A file
+// beside the release says that it is held.
 func hold(file, release string) error {
 	name, err := windows.UTF16PtrFromString(file)
 	if err != nil {
 		return err
 	}
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
 	h, err := windows.CreateFile(name, windows.GENERIC_READ, 0, nil, windows.OPEN_EXISTING, 0, 0)
+	for errors.Is(err, windows.ERROR_SHARING_VIOLATION) {
+		<-again.C
+		h, err = windows.CreateFile(name, windows.GENERIC_READ, 0, nil, windows.OPEN_EXISTING, 0, 0)
+	}
 	if err != nil {
 		return err
 	}
@@ -95,8 +102,6 @@ func hold(file, release string) error {
 	if err := os.WriteFile(release+".held", nil, 0o600); err != nil {
 		return err
 	}
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
 	for range again.C {
 		if _, err := os.Stat(release); err == nil {
 			return nil

@@ -53,34 +53,73 @@ func (w *work) prepareCertificates(ctx context.Context) error {
 	return nil
 }
 
-// revokeCertificates has what a server writes with its certificates refused, and keeps it from getting others. The list comes first:
-// once the ServiceAccount does not name the enrolment any more, nobody knows what to put there.
-func (w *work) revokeCertificates(ctx context.Context, e entry) (revoked bool, err error) {
+// enrolmentOf is the enrolment that the certificates of a server name; empty if it has none.
+func (w *work) enrolmentOf(ctx context.Context, e entry) (string, error) {
 	var account corev1.ServiceAccount
 	found, err := w.get(ctx, serviceAccounts, e.Server, &account)
 	enrolment := account.Annotations[clientcert.EnrolmentAnnotation]
 	if err != nil || !found || enrolment == "" {
-		return false, err
+		return "", err
 	}
 	if err := clientcert.CheckEnrolment(enrolment); err != nil {
-		return false, fmt.Errorf("annotation %s of ServiceAccount %s: %w: nothing of it can be revoked", clientcert.EnrolmentAnnotation, e.Server, err)
+		return "", fmt.Errorf("annotation %s of ServiceAccount %s: %w: nothing of it can be revoked", clientcert.EnrolmentAnnotation, e.Server, err)
 	}
-	part := map[string]any{"data": map[string]any{enrolment: e.Server + " " + time.Now().UTC().Format(time.RFC3339)}}
-	err = w.patch(ctx, configMaps, clientcert.RevokedList, part, &corev1.ConfigMap{})
-	if apierrors.IsNotFound(err) {
-		if err = w.create(ctx, configMaps, w.revokedList()); err == nil || apierrors.IsAlreadyExists(err) {
-			err = w.patch(ctx, configMaps, clientcert.RevokedList, part, &corev1.ConfigMap{})
+	return enrolment, nil
+}
+
+// revokeCertificates has what servers write with their certificates refused; enrolments are those of the servers, empty for none. All
+// go into the list at once: it has an entry for each server of a pool then, and to write it a thousand times is to write a gigabyte.
+// What cannot be used any more is taken out, so that it does not grow for ever.
+func (w *work) revokeCertificates(ctx context.Context, servers []entry, enrolments []string) error {
+	var with []string
+	for i, enrolment := range enrolments {
+		if enrolment != "" {
+			with = append(with, servers[i].String())
 		}
 	}
+	if len(with) == 0 {
+		return nil
+	}
+	var list corev1.ConfigMap
+	found, err := w.get(ctx, configMaps, clientcert.RevokedList, &list)
+	if err == nil && !found {
+		if err = w.create(ctx, configMaps, w.revokedList()); apierrors.IsAlreadyExists(err) {
+			err = nil
+		}
+	}
+	if err == nil {
+		err = w.patch(ctx, configMaps, clientcert.RevokedList, map[string]any{"data": changesOf(list.Data, servers, enrolments, time.Now())}, &list)
+	}
 	if err != nil {
-		return false, fmt.Errorf("ConfigMap %s: %w", clientcert.RevokedList, err)
+		return fmt.Errorf("ConfigMap %s: nothing was revoked: %w", clientcert.RevokedList, err)
 	}
-	part = map[string]any{"metadata": map[string]any{"annotations": map[string]any{clientcert.EnrolmentAnnotation: nil}}}
-	if err := w.patch(ctx, serviceAccounts, e.Server, part, &account); err != nil {
-		return true, err
+	who := with[0]
+	if len(with) > 1 {
+		who = fmt.Sprintf("%d servers", len(with))
 	}
-	w.note("%s: what its client certificate writes is refused from now on; read it can until it ends, 7 days from its issue at most", e)
-	return true, nil
+	w.note("%s: what is written with a client certificate of before is refused from now on; whoever holds it can read until it ends, 7 days from its issue at most", who)
+	return nil
+}
+
+// changesOf is what to patch into the list of what was revoked.
+func changesOf(list map[string]string, servers []entry, enrolments []string, now time.Time) map[string]any {
+	changes := map[string]any{}
+	for _, enrolment := range endedBefore(list, now.Add(-clientcert.KeepRevoked)) {
+		changes[enrolment] = nil
+	}
+	for i, enrolment := range enrolments {
+		if enrolment != "" {
+			changes[enrolment] = servers[i].Server + " " + now.UTC().Format(time.RFC3339)
+		}
+	}
+	return changes
+}
+
+// withoutEnrolment keeps a server from getting certificates. Before that the enrolment has to be in the list: once the ServiceAccount
+// does not name it any more, nobody knows what to put there.
+func (w *work) withoutEnrolment(ctx context.Context, e entry) error {
+	part := map[string]any{"metadata": map[string]any{"annotations": map[string]any{clientcert.EnrolmentAnnotation: nil}}}
+	return w.patch(ctx, serviceAccounts, e.Server, part, &corev1.ServiceAccount{})
 }
 
 // prune takes out of the list what no certificate can be of any more. Who may not keep the list has none.

@@ -38,3 +38,13 @@ func TestTheListForgetsWhatCannotBeUsed(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestWhatIsRevokedGoesIntoTheListAtOnce(t *testing.T) {
+	now := time.Date(2026, 11, 22, 0, 0, 0, 0, time.UTC)
+	servers := []entry{{Pool: "frontends", Server: "fe01"}, {Pool: "frontends", Server: "fe02"}, {Pool: "frontends", Server: "fe03"}}
+	got := changesOf(map[string]string{"old": "fe09 2026-11-13T00:00:00Z", "young": "fe09 2026-11-15T00:00:00Z"}, servers, []string{"a", "", "c"}, now)
+	want := map[string]any{"old": nil, "a": "fe01 2026-11-22T00:00:00Z", "c": "fe03 2026-11-22T00:00:00Z"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}

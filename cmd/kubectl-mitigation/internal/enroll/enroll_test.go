@@ -6,8 +6,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -18,6 +18,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/spf13/pflag"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -92,7 +93,7 @@ func (o *operator) run(ctx context.Context, arguments ...string) (stdout, stderr
 func (o *operator) runWith(ctx context.Context, pause func(context.Context, time.Duration) error, arguments ...string) (stdout, stderr string, err error) {
 	GinkgoHelper()
 	var out, errs bytes.Buffer
-	flags := flag.NewFlagSet("enroll", flag.ContinueOnError)
+	flags := pflag.NewFlagSet("enroll", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	run := bind(cli.World{Stdout: &out, Stderr: &errs, Now: time.Now, Getenv: os.Getenv}, flags, pause)
 	Expect(flags.Parse(append([]string{"--kubeconfig", o.kubeconfig}, arguments...))).To(Succeed())
@@ -293,6 +294,45 @@ var _ = Describe("Enrolment", func() {
 		Expect(err).NotTo(HaveOccurred())
 		_, err = agentenroll.Run(ctx, agentenroll.Options{Text: text, StateDir: GinkgoT().TempDir(), HostName: "fe01"})
 		Expect(err).To(MatchError(agentenroll.ErrAuthority))
+	}, SpecTimeout(time.Minute))
+
+	It("makes a Lease again that somebody deleted", func(ctx SpecContext) {
+		o := newOperator(ctx)
+		join(ctx, o.enroll(ctx, "frontends/fe01")[0])
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "fe01"}}
+		Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(lease), lease)).To(Succeed())
+		before := lease.DeepCopy()
+		Expect(env.Client.Delete(ctx, lease)).To(Succeed())
+		_, stderr, err := o.run(ctx, "frontends/fe01")
+		Expect(err).To(MatchError(errEnrolled))
+		Expect(stderr).To(ContainSubstring("its Lease was missing and is there again"))
+		after := &coordinationv1.Lease{}
+		Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(lease), after)).To(Succeed())
+		Expect(after.Labels).To(Equal(before.Labels))
+		Expect(after.OwnerReferences).To(Equal(before.OwnerReferences))
+		_, stderr, err = o.run(ctx, "frontends/fe01")
+		Expect(err).To(MatchError(errEnrolled))
+		Expect(stderr).NotTo(ContainSubstring("Lease"))
+	}, SpecTimeout(time.Minute))
+
+	It("follows the authority when it changes slowly", func(ctx SpecContext) {
+		o := newOperator(ctx)
+		stateDir := join(ctx, o.enroll(ctx, "frontends/fe01")[0])
+		next := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: testAuthority().Raw}))
+		Expect(env.Client.Create(ctx, &corev1.ConfigMap{
+			ObjectMeta: metav1.ObjectMeta{Namespace: o.namespace, Name: "kube-root-ca.crt"}, Data: map[string]string{"ca.crt": string(env.Config.CAData) + next},
+		})).To(Succeed())
+		source, err := credential.NewSource(credential.Options{Store: credential.Open(stateDir), Random: func() float64 { return 0 }})
+		Expect(err).NotTo(HaveOccurred())
+		running, stop := context.WithCancel(ctx)
+		ended := make(chan error, 1)
+		go func() { ended <- source.Run(running) }()
+		Eventually(func() (string, error) {
+			there, err := credential.Open(stateDir).Load()
+			return there.CA, err
+		}).Should(Equal(string(env.Config.CAData) + next))
+		stop()
+		Eventually(ended).Should(Receive(Not(HaveOccurred())))
 	}, SpecTimeout(time.Minute))
 
 	It("changes nothing in a dry run, and shows no secret", func(ctx SpecContext) {

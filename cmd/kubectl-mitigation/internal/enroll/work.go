@@ -65,11 +65,7 @@ func (w *work) enroll(ctx context.Context, servers []entry) ([]Enrollment, error
 	if err := w.checkPools(ctx, servers); err != nil {
 		return nil, err
 	}
-	cleared := make([]bool, len(servers))
-	failed := each(ctx, servers, func(ctx context.Context, i int, e entry) (err error) {
-		cleared[i], err = w.clear(ctx, e)
-		return err
-	})
+	cleared, failed := w.end(ctx, servers, w.mayBeEnrolled)
 	if err := w.forget(ctx, cleared); err != nil {
 		return nil, err
 	}
@@ -155,31 +151,75 @@ func (w *work) hasSecret(ctx context.Context, name string) (bool, error) {
 	return found, err
 }
 
-// clear makes room for another identity.
-func (w *work) clear(ctx context.Context, e entry) (cleared bool, err error) {
+// mayBeEnrolled refuses a server that would lose the credential that it works with.
+func (w *work) mayBeEnrolled(ctx context.Context, e entry) error {
 	agent, bootstrap, err := w.look(ctx, e)
-	switch {
-	case err != nil:
-		return false, err
-	case agent && !bootstrap && !w.again:
-		return false, errEnrolled
+	if err == nil && agent && !bootstrap && !w.again {
+		return errors.Join(errEnrolled, w.mendLease(ctx, e))
 	}
-	return w.end(ctx, e)
+	return err
 }
 
-// end ends all credentials of a server.
-func (w *work) end(ctx context.Context, e entry) (removed bool, err error) {
-	if removed, err = w.revokeCertificates(ctx, e); err != nil {
-		return removed, err
+// mendLease makes the Lease of an enrolled server again, if somebody has deleted it. Its agent cannot do that.
+func (w *work) mendLease(ctx context.Context, e entry) error {
+	found, err := w.get(ctx, leases, e.Server, &coordinationv1.Lease{})
+	if err != nil || found {
+		return err
 	}
+	server, _, lease, _ := w.objects(e)
+	if found, err = w.get(ctx, poolServers, e.Server, server); err != nil || !found {
+		return err
+	}
+	server.APIVersion, server.Kind = emsv1.GroupVersion.String(), "PoolServer"
+	lease.OwnerReferences = ownedBy(server.TypeMeta, server.ObjectMeta)
+	if err := w.ensureLease(ctx, lease); err != nil {
+		return err
+	}
+	w.note("%s: its Lease was missing and is there again", e)
+	return nil
+}
+
+// end ends all credentials of servers that may have theirs ended. ended says where there were any.
+func (w *work) end(ctx context.Context, servers []entry, may func(context.Context, entry) error) (ended []bool, failed []error) {
+	ended, enrolments := make([]bool, len(servers)), make([]string, len(servers))
+	failed = each(ctx, servers, func(ctx context.Context, i int, e entry) (err error) {
+		if err = may(ctx, e); err == nil {
+			enrolments[i], err = w.enrolmentOf(ctx, e)
+		}
+		return err
+	})
+	listed := w.revokeCertificates(ctx, servers, enrolments)
+	for i, err := range each(ctx, servers, func(ctx context.Context, i int, e entry) (err error) {
+		switch {
+		case failed[i] != nil:
+		case enrolments[i] != "" && listed != nil:
+			return listed
+		default:
+			ended[i], err = w.endOne(ctx, e, enrolments[i] != "")
+		}
+		return err
+	}) {
+		failed[i] = errors.Join(failed[i], err)
+	}
+	return ended, failed
+}
+
+// endOne ends the credentials of one server, whose certificates are in the list of what was revoked already.
+func (w *work) endOne(ctx context.Context, e entry, certificates bool) (ended bool, err error) {
+	if certificates {
+		if err := w.withoutEnrolment(ctx, e); err != nil {
+			return true, err
+		}
+	}
+	ended = certificates
 	for _, name := range []string{identity.BootstrapSecret(e.Server), identity.AgentSecret(e.Server)} {
 		found, err := w.remove(ctx, secrets, name)
 		if err != nil {
-			return removed, err
+			return ended, err
 		}
-		removed = removed || found
+		ended = ended || found
 	}
-	return removed, nil
+	return ended, nil
 }
 
 // forget waits until the API server has forgotten tokens, if any were ended.
@@ -344,30 +384,24 @@ func (w *work) ensureLease(ctx context.Context, wanted *coordinationv1.Lease) er
 
 // revoke ends the identities of servers and returns what became of each.
 func (w *work) revoke(ctx context.Context, servers []entry, all bool) ([]string, error) {
-	ended, words := make([]bool, len(servers)), make([]string, len(servers))
-	failed := each(ctx, servers, func(ctx context.Context, i int, e entry) (err error) {
-		if _, _, err = w.look(ctx, e); err != nil {
-			return err
-		}
-		ended[i], err = w.end(ctx, e)
+	ended, failed := w.end(ctx, servers, func(ctx context.Context, e entry) error {
+		_, _, err := w.look(ctx, e)
+		return err
+	})
+	words := make([]string, len(servers))
+	for i, err := range each(ctx, servers, func(ctx context.Context, i int, e entry) (err error) {
 		words[i] = "revoked"
 		if !ended[i] {
 			words[i] = "had no credential"
 		}
-		if err != nil || !all {
-			return err
+		if all && failed[i] == nil {
+			words[i] += ", removed"
+			ended[i], err = w.removeServer(ctx, e, ended[i])
 		}
-		words[i] += ", removed"
-		for _, r := range []resource{serviceAccounts, leases, poolServers} {
-			found, err := w.remove(ctx, r, e.Server)
-			if err != nil {
-				return err
-			}
-			// Without its ServiceAccount a token is refused, too.
-			ended[i] = ended[i] || found && r == serviceAccounts
-		}
-		return nil
-	})
+		return err
+	}) {
+		failed[i] = errors.Join(failed[i], err)
+	}
 	err := errors.Join(w.forget(ctx, ended), w.prune(ctx))
 	var done []string
 	for i, e := range servers {
@@ -376,6 +410,19 @@ func (w *work) revoke(ctx context.Context, servers []entry, all bool) ([]string,
 		}
 	}
 	return done, errors.Join(append(failed, err)...)
+}
+
+// removeServer removes what is left of a server, and reports whether credentials were ended, then or before: without its
+// ServiceAccount a token is refused, too.
+func (w *work) removeServer(ctx context.Context, e entry, ended bool) (bool, error) {
+	for _, r := range []resource{serviceAccounts, leases, poolServers} {
+		found, err := w.remove(ctx, r, e.Server)
+		if err != nil {
+			return ended, err
+		}
+		ended = ended || found && r == serviceAccounts
+	}
+	return ended, nil
 }
 
 // shortName is the first label of a host name.
