@@ -216,6 +216,11 @@ fuzz: ## Fuzz every target for FUZZTIME (default 10s) each. FUZZ=REGEXP picks so
 mutation: ## Take each step out of the signature verification in turn and show that a test fails (minutes). MUTATION=REGEXP.
 	$(GO) run ./hack/mutation -run '$(MUTATION)'
 
+.PHONY: scale
+scale: build controlplane ## Measure with N (default 1000) simulated servers (about eight minutes). SCENARIOS=seen,publish,..., POOLS.
+	KUBEBUILDER_ASSETS=$$(hack/controlplane/ensure.sh) $(GO) run ./test/scale -n $(or $(N),1000) -programs bin \
+		$(if $(POOLS),-pools $(POOLS)) $(if $(SCENARIOS),-scenarios '$(SCENARIOS)')
+
 .PHONY: vuln
 vuln: $(TOOLS_STAMP) ## Look for known vulnerabilities in what the programs call (asks vuln.go.dev, or the database that GOVULNDB names).
 	$(GOVULNCHECK) $(if $(GOVULNDB),-db $(GOVULNDB)) ./...

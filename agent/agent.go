@@ -30,9 +30,11 @@ func Run(ctx context.Context, o Options) error {
 	if o.Log.GetSink() == nil {
 		o.Log = logr.Discard()
 	}
-	// client-go and controller-runtime log through their own global loggers.
-	klog.SetLogger(o.Log.WithName("client-go"))
-	crlog.SetLogger(o.Log.WithName("client"))
+	if !o.Shared {
+		// client-go and controller-runtime log through their own global loggers.
+		klog.SetLogger(o.Log.WithName("client-go"))
+		crlog.SetLogger(o.Log.WithName("client"))
+	}
 	release, err := state.Claim(o.StateDir)
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
@@ -79,7 +81,11 @@ func Run(ctx context.Context, o Options) error {
 	if o.Ready != nil {
 		o.Ready()
 	}
-	runTriggered(ctx, clock.RealClock{}, control.Changes(), either(ctx, watchFolder(ctx, o.configDir(), o.Log), loop.switches.Watch(ctx)), loop.pass)
+	files := loop.switches.Watch(ctx)
+	if !o.Shared {
+		files = either(ctx, watchFolder(ctx, o.configDir(), o.Log), files)
+	}
+	runTriggered(ctx, clock.RealClock{}, control.Changes(), files, loop.pass)
 	err = errors.Join(<-background, <-background, <-background, <-background, <-background)
 	o.Log.Info("Agent stops")
 	return err

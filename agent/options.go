@@ -43,6 +43,9 @@ type Options struct {
 	Log logr.Logger
 	// Ready is called once the agent works. Default: nothing.
 	Ready func()
+	// Shared says that other agents run in the same process, as thousands do in a simulation. The agent then leaves the loggers of the
+	// process alone, and notices changes of configuration files by the interval: a user may watch no more than a hundred-odd folders.
+	Shared bool
 	// Events receives what administrators of the server have to know; it is called on changes alone. Default: nothing.
 	Events func(id eventlog.ID, message string)
 }
