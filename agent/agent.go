@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
@@ -29,9 +30,11 @@ func Run(ctx context.Context, o Options) error {
 	if o.Log.GetSink() == nil {
 		o.Log = logr.Discard()
 	}
-	// client-go and controller-runtime log through their own global loggers.
-	klog.SetLogger(o.Log.WithName("client-go"))
-	crlog.SetLogger(o.Log.WithName("client"))
+	if !o.Shared {
+		// client-go and controller-runtime log through their own global loggers.
+		klog.SetLogger(o.Log.WithName("client-go"))
+		crlog.SetLogger(o.Log.WithName("client"))
+	}
 	release, err := state.Claim(o.StateDir)
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
@@ -53,8 +56,9 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
 	}
+	loop.metrics = o.metricsFile(reached.expiry)
 	life := lease.New(lease.Options{
-		Leases: reached.Leases.Leases(o.Namespace), Server: o.Server, Clock: clock.RealClock{}, Log: o.Log.WithName("lease"),
+		Leases: answered{reached.Leases.Leases(o.Namespace), func() { loop.metrics.Contact(time.Now()) }}, Server: o.Server, Clock: clock.RealClock{}, Log: o.Log.WithName("lease"),
 		Holder: holder(o.Server), Shared: o.tellOfAnother(control.TellShared),
 	})
 	loop.setPeriod = life.SetPeriod
@@ -62,9 +66,10 @@ func Run(ctx context.Context, o Options) error {
 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	background := make(chan error, 4)
+	background := make(chan error, 5)
 	go func() { control.Run(ctx); background <- nil }()
 	go func() { life.Run(ctx); background <- nil }()
+	go func() { loop.metrics.Run(ctx); background <- nil }()
 	go func() { background <- reached.Run(ctx) }()
 	go func() {
 		err := reached.keep(ctx)
@@ -76,8 +81,12 @@ func Run(ctx context.Context, o Options) error {
 	if o.Ready != nil {
 		o.Ready()
 	}
-	runTriggered(ctx, clock.RealClock{}, control.Changes(), either(ctx, watchFolder(ctx, o.configDir(), o.Log), loop.switches.Watch(ctx)), loop.pass)
-	err = errors.Join(<-background, <-background, <-background, <-background)
+	files := loop.switches.Watch(ctx)
+	if !o.Shared {
+		files = either(ctx, watchFolder(ctx, o.configDir(), o.Log), files)
+	}
+	runTriggered(ctx, clock.RealClock{}, control.Changes(), files, loop.pass)
+	err = errors.Join(<-background, <-background, <-background, <-background, <-background)
 	o.Log.Info("Agent stops")
 	return err
 }

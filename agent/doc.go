@@ -31,9 +31,11 @@
 //
 // What people switch at the server itself (package switches: a kill switch, blocks, a repair) is read at the beginning of each
 // pass and goes before the plan. The agent looks once a second whether it became different, and drops what it waits for then.
-// If it cannot be read, nothing is changed. What a pass found is left in a file for them (package lastpass).
+// If it cannot be read, nothing is changed. What a pass found is left in a file for them (package lastpass), and for collectors of metrics in
+// another one if it is asked for (package metricsfile).
 //
-// One agent works with a state folder at a time: a second Run, or a command of package local, is refused.
+// One agent works with a state folder at a time: a second Run, or a command of package local, is refused. Agents with folders of their
+// own can share a process (Options.Shared); the simulator in test/scale runs thousands.
 //
 // The agent never imports the manager's controllers, nor they the agent.
 package agent

@@ -22,6 +22,7 @@ import (
 	"mitigation.dev/ems/agent/iis"
 	"mitigation.dev/ems/agent/iis/effective"
 	"mitigation.dev/ems/agent/iis/refusal"
+	"mitigation.dev/ems/agent/metricsfile"
 	"mitigation.dev/ems/agent/state"
 	"mitigation.dev/ems/agent/switches"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
@@ -90,6 +91,8 @@ type loop struct {
 	// keptUntold are those that are on the disk.
 	keptUntold []cluster.Change
 	announcer  announcer
+	// metrics is nil if nobody asked for them.
+	metrics *metricsfile.File
 	// switched is what people said at the server, as it was read last; nil before the first time.
 	switched *switches.Switches
 }
@@ -121,6 +124,7 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	l.steady(report.Results)
 	l.logResults(report.Results)
 	l.announcer.announce(report)
+	l.measure(report)
 	l.unannounced = append(l.unannounced, report.Changes...)
 	l.unannounced = l.unannounced[max(0, len(l.unannounced)-maxUnannounced):]
 	report.Changes = l.unannounced

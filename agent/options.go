@@ -15,6 +15,7 @@ import (
 	"mitigation.dev/ems/agent/eventlog"
 	"mitigation.dev/ems/agent/facts"
 	"mitigation.dev/ems/agent/iis/drivers"
+	"mitigation.dev/ems/agent/metricsfile"
 )
 
 // Options of an agent.
@@ -36,10 +37,15 @@ type Options struct {
 	FactsFile string
 	// Proxy is how the API server is reached, as cluster.ParseProxy takes it.
 	Proxy string
+	// MetricsFile is where metrics are written for a textfile collector. Empty: nowhere.
+	MetricsFile string
 	// Log receives what the agent does. Default: nothing.
 	Log logr.Logger
 	// Ready is called once the agent works. Default: nothing.
 	Ready func()
+	// Shared says that other agents run in the same process, as thousands do in a simulation. The agent then leaves the loggers of the
+	// process alone, and notices changes of configuration files by the interval: a user may watch no more than a hundred-odd folders.
+	Shared bool
 	// Events receives what administrators of the server have to know; it is called on changes alone. Default: nothing.
 	Events func(id eventlog.ID, message string)
 }
@@ -87,6 +93,7 @@ func (o *Options) bindFlags(flags *flag.FlagSet, goos string, getenv func(string
 	flags.StringVar(&o.Facts.Role, "role", "", "role of the server within the product")
 	flags.StringVar(&o.Facts.Build, "build", "", "build of the product, four numbers: 15.2.2562.43")
 	flags.StringVar(&o.FactsFile, "facts-file", "", "YAML file with product, role and build")
+	flags.StringVar(&o.MetricsFile, "metrics-file", "", "file for metrics, ending with "+metricsfile.Ending+", in the folder that the textfile collector of windows_exporter or node_exporter reads (default: none are written)")
 }
 
 // Validate completes the options and reports every one that is missing or wrong.
@@ -114,6 +121,9 @@ func (o *Options) Validate() error {
 	}
 	if _, err := cluster.ParseProxy(o.Proxy); err != nil {
 		problems = append(problems, fmt.Errorf("-proxy: %w", err))
+	}
+	if o.MetricsFile != "" && !strings.HasSuffix(o.MetricsFile, metricsfile.Ending) {
+		problems = append(problems, fmt.Errorf("-metrics-file: %q: collectors read files that end with %s", o.MetricsFile, metricsfile.Ending))
 	}
 	if _, err := facts.Parse(o.Facts); err != nil {
 		problems = append(problems, fmt.Errorf("-product, -role, -build: %w", err))

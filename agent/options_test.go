@@ -53,6 +53,7 @@ func TestOptionsValidate(t *testing.T) {
 		"a wrong product is named":                     {arguments: append(complete, "-product", "Exchange"), want: []string{`"Exchange"`}},
 		"a wrong build is named":                       {arguments: append(complete, "-build", "15.2"), want: []string{`"15.2"`}},
 		"a missing kubeconfig is named":                {arguments: append(complete, "-kubeconfig", kubeconfig+".none"), want: []string{"kubeconfig.none"}},
+		"metrics are where collectors look":            {arguments: append(complete, "-metrics-file", "ems.txt"), want: []string{"-metrics-file", ".prom"}},
 		"a missing facts file is named":                {arguments: append(complete, "-facts-file", kubeconfig+".facts"), want: []string{"kubeconfig.facts"}},
 		"a server need not be said":                    {arguments: complete},
 		"a server that is said is taken":               {arguments: append(complete, "-server", "fe01")},

@@ -26,13 +26,17 @@ import (
 	"mitigation.dev/ems/controllers/members"
 	"mitigation.dev/ems/controllers/reconnect"
 	"mitigation.dev/ems/controllers/rollout"
+	"mitigation.dev/ems/controllers/telemetry"
 	"mitigation.dev/ems/internal/clientcert"
+	diagnostics "mitigation.dev/ems/internal/telemetry"
 )
 
 // Options are what the reconcilers need to know beside the manager.
 type Options struct {
 	// Namespace is the manager's own; ConfigMaps of feeds are read from it.
 	Namespace string
+	// Telemetry is where diagnostic data goes if no object says; the zero value for nowhere.
+	Telemetry diagnostics.Endpoint
 	// ClientCertificates approves those of servers; the manager needs the rights of config/certificates for it.
 	ClientCertificates bool
 }
@@ -94,6 +98,15 @@ func Setup(mgr ctrl.Manager, options Options) error {
 	silence := &liveness.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{}}
 	if err := silence.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up the liveness controller: %w", err)
+	}
+	if err := measure.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the metrics controller: %w", err)
+	}
+	sender := &telemetry.Reconciler{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Namespace: options.Namespace, Installed: options.Telemetry, Clock: clock.RealClock{},
+	}
+	if err := sender.SetupWithManager(mgr); err != nil {
+		return fmt.Errorf("set up the telemetry controller: %w", err)
 	}
 	if options.ClientCertificates {
 		requests := &certificates.Reconciler{Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Clock: clock.RealClock{}}

@@ -30,7 +30,7 @@ formatted() {
 # Every Go module of the repository: its files are tidy and the module cache holds what go.sum says.
 modules() {
   local folder bad=0
-  for folder in . hack/tools hack/controlplane; do
+  for folder in . hack/tools hack/controlplane hack/tools/helm hack/tools/kubescore hack/tools/promtool hack/tools/dashboardcheck hack/tools/healthjudge; do
     (cd "$folder" && go mod tidy -diff && go mod verify) || { echo "module $folder: see above"; bad=1; }
   done
   return "$bad"

@@ -55,13 +55,26 @@ func (s *single) Replace(list []any, version string) error {
 }
 
 // Add implements toolscache.ReflectorStore.
-func (s *single) Add(object any) error { return s.heard(s.Store.Add(object)) }
+func (s *single) Add(object any) error {
+	s.delivered(object)
+	return s.heard(s.Store.Add(object))
+}
 
 // Update implements toolscache.ReflectorStore.
-func (s *single) Update(object any) error { return s.heard(s.Store.Update(object)) }
+func (s *single) Update(object any) error {
+	s.delivered(object)
+	return s.heard(s.Store.Update(object))
+}
 
 // Delete implements toolscache.ReflectorStore.
 func (s *single) Delete(object any) error { return s.heard(s.Store.Delete(object)) }
+
+// delivered notes when a version of the object arrived, for whoever wants to know how long it was on its way.
+func (s *single) delivered(object any) {
+	if o, ok := object.(client.Object); ok {
+		s.cluster.Log.V(1).Info("Watch delivered", "object", fmt.Sprintf("%T", s.example), "name", s.name, "version", o.GetResourceVersion())
+	}
+}
 
 // heard tells of a change. The first one is that of the whole.
 func (s *single) heard(err error) error {
@@ -118,6 +131,9 @@ func (s *single) source() source {
 		WatchFuncWithContext: func(ctx context.Context, raw metav1.ListOptions) (watch.Interface, error) {
 			w, err := s.cluster.Client.Watch(ctx, s.list(), options(raw)...)
 			s.tried(ctx, err)
+			if err == nil {
+				s.cluster.Log.V(1).Info("Watch is open", "object", fmt.Sprintf("%T", s.example), "name", s.name)
+			}
 			return w, err
 		},
 	}}

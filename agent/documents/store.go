@@ -76,6 +76,9 @@ type Store struct {
 	// known are the revocation lists that were read from the disk or taken over, by feed; attempts those looked for in vain.
 	known    map[string]*known
 	attempts map[string]attempt
+	// parsed is the trust file as it was read last, parsedHash the digest of its content.
+	parsed     *trust.File
+	parsedHash [sha256.Size]byte
 }
 
 // judgement is what a verdict depends on beside the bytes, which the digest stands for.
@@ -394,16 +397,23 @@ func (s *Store) tidy(refs []enforce.DocumentRef) {
 	}
 }
 
+// readTrustFile reads the trust file, with the digest of its content. Every pass reads it several times; what has not changed is not
+// parsed again, which would be a fifth of the work of a pass. Nobody changes what is returned.
 func (s *Store) readTrustFile() (*trust.File, [sha256.Size]byte, error) {
 	data, err := durable.OS{}.Read(s.TrustFile, trust.MaxFileBytes)
 	if err != nil {
 		return nil, [sha256.Size]byte{}, err
 	}
+	hash := sha256.Sum256(data)
+	if s.parsed != nil && s.parsedHash == hash {
+		return s.parsed, hash, nil
+	}
 	file, err := trust.ParseFile(data)
 	if err != nil {
 		return nil, [sha256.Size]byte{}, fmt.Errorf("%s: %w", s.TrustFile, err)
 	}
-	return file, sha256.Sum256(data), nil
+	s.parsed, s.parsedHash = file, hash
+	return file, hash, nil
 }
 
 func badTrustFile(err error) *enforce.Failure {

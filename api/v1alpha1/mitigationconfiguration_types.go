@@ -90,10 +90,99 @@ type MitigationConfigurationSpec struct {
 	// +optional
 	Rollout RolloutSpec `json:"rollout,omitzero"`
 
-	// telemetry switches diagnostic data on. Defaults to Disabled; global only. Accepted without effect in this
-	// version: nothing is ever sent.
+	// telemetry says whether diagnostic data is sent, and where to; global only. Without it, what the manager was installed
+	// with counts, which is to send nothing unless it was given an endpoint.
 	// +optional
-	Telemetry Switch `json:"telemetry,omitempty"`
+	Telemetry *TelemetrySpec `json:"telemetry,omitempty"`
+}
+
+// TelemetrySpec says whether diagnostic data is sent, and where to. There is no endpoint but one of your own. An empty one says
+// no more than its absence.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.mode) || self.mode != 'Enabled' || has(self.url)",message="telemetry that is Enabled needs a url: an endpoint of your own, since there is no other"
+// +kubebuilder:validation:XValidation:rule="has(self.url) || !(has(self.caBundle) || has(self.proxyURL))",message="caBundle and proxyURL go with url"
+type TelemetrySpec struct {
+	// mode switches the sending on and off. Defaults to Disabled; without mode and url, what the manager was installed with counts.
+	// +optional
+	Mode Switch `json:"mode,omitempty"`
+
+	// url is the endpoint that diagnostic data is sent to, once an hour, by POST over TLS.
+	// +kubebuilder:validation:MinLength=9
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHost() != '' && !self.matches('^https://[^/?#]*@')",message="url must be an absolute https URL without a user or password"
+	// +optional
+	URL string `json:"url,omitempty"`
+
+	// caBundle holds the certificates, in PEM, that the endpoint's TLS certificate must chain to. Without it the
+	// manager's system roots count.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	// +optional
+	CABundle string `json:"caBundle,omitempty"`
+
+	// proxyURL is the HTTP proxy to the endpoint. Without it the manager connects directly.
+	// +kubebuilder:validation:MinLength=8
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHost() != ''",message="proxyURL must be an absolute http or https URL"
+	// +optional
+	ProxyURL string `json:"proxyURL,omitempty"`
+}
+
+// TelemetryResult is how the sending of diagnostic data goes.
+//
+// +kubebuilder:validation:Enum=Disabled;Pending;Sent;Failed
+type TelemetryResult string
+
+// How the sending of diagnostic data goes.
+const (
+	// TelemetryDisabled means that nothing is sent.
+	TelemetryDisabled TelemetryResult = "Disabled"
+	// TelemetryPending means that nothing has been sent since it was switched on.
+	TelemetryPending TelemetryResult = "Pending"
+	// TelemetrySent means that the endpoint took what was sent last.
+	TelemetrySent TelemetryResult = "Sent"
+	// TelemetryFailed means that it did not; message says why. It is tried again at nextTime.
+	TelemetryFailed TelemetryResult = "Failed"
+)
+
+// TelemetryStatus tells what becomes of diagnostic data.
+//
+// +kubebuilder:validation:MinProperties=1
+type TelemetryStatus struct {
+	// result is how it went last.
+	// +optional
+	Result TelemetryResult `json:"result,omitempty"`
+
+	// message says what is wrong, or why nothing is sent.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +optional
+	Message string `json:"message,omitempty"`
+
+	// organizationID stands for the organisation in what is sent. It was made at random when diagnostic data was switched on
+	// first, and never changes.
+	// +kubebuilder:validation:MinLength=36
+	// +kubebuilder:validation:MaxLength=36
+	// +optional
+	OrganizationID string `json:"organizationID,omitempty"`
+
+	// lastSentTime is when the endpoint last took everything.
+	// +optional
+	LastSentTime *metav1.Time `json:"lastSentTime,omitempty"`
+
+	// nextTime is when it is sent, or tried again, next. Absent while nothing is to be sent.
+	// +optional
+	NextTime *metav1.Time `json:"nextTime,omitempty"`
+
+	// servers is how many servers were in what was sent last.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	Servers *int32 `json:"servers,omitempty"`
+
+	// failures is how often it failed since the endpoint last took everything.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	Failures *int32 `json:"failures,omitempty"`
 }
 
 // MitigationConfigurationStatus tells where the configuration is in effect.
@@ -120,6 +209,10 @@ type MitigationConfigurationStatus struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +optional
 	Blocked string `json:"blocked,omitempty"`
+
+	// telemetry tells what becomes of diagnostic data; global only.
+	// +optional
+	Telemetry TelemetryStatus `json:"telemetry,omitzero"`
 }
 
 // MitigationConfiguration is policy above the pools: the one named global for the organisation, others for the

@@ -186,6 +186,11 @@ type PoolMitigationConfigSpec struct {
 	// healthChecks say how a server proves that a mitigation does no harm.
 	// +optional
 	HealthChecks HealthChecks `json:"healthChecks,omitzero"`
+
+	// telemetry Disabled leaves the pool's servers out of diagnostic data. Defaults to Enabled, by which they are part of it if
+	// the organisation sends any.
+	// +optional
+	Telemetry Switch `json:"telemetry,omitempty"`
 }
 
 // GetMode returns the mode, Enforce when absent.

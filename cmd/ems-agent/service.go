@@ -239,7 +239,7 @@ func definition(program string, f *installFlags, flags *flag.FlagSet) service.De
 }
 
 // pathFlags are the flags that name files and folders.
-var pathFlags = []string{"kubeconfig", "iis-root", "state-dir", "trust-file", "appcmd", "facts-file", "log-dir"}
+var pathFlags = []string{"kubeconfig", "iis-root", "state-dir", "trust-file", "appcmd", "facts-file", "log-dir", "metrics-file"}
 
 // checkPaths refuses paths that are not safe for a service, and a program that others than administrators could replace.
 func (c *serviceCommand) checkPaths(flags *flag.FlagSet, program string, anyFolder bool) error {

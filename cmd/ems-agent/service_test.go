@@ -148,6 +148,7 @@ func TestServiceInstallRefuses(t *testing.T) {
 	}{
 		"a path on the network":       {arguments: settings(`--trust-file=\\files\share\trust.yaml`), want: `--trust-file: path cannot be used: "\\\\files\\share\\trust.yaml"`},
 		"a relative path":             {arguments: settings(`--log-dir=logs`), want: "--log-dir: path cannot be used"},
+		"metrics with a way out":      {arguments: settings(`--metrics-file=C:\EMS\..\ems.prom`), want: "--metrics-file: path cannot be used"},
 		"a path with a way out":       {arguments: settings(`--facts-file=C:\EMS\..\facts.yaml`), want: "--facts-file: path cannot be used"},
 		"a program that users change": {arguments: settings(), program: `C:\EMS\ems-agent.exe`, want: "folder may be writable for others than administrators"},
 		"a folder that looks like it": {arguments: settings(), program: `C:\Program Files-evil\ems-agent.exe`, want: "folder may be writable"},

@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+
+	"github.com/spf13/pflag"
 
 	"mitigation.dev/ems/internal/publish"
 )
@@ -21,28 +21,16 @@ const (
 	extractedPatch    = "feed-crls-patch.yaml"
 )
 
-// fileList is a flag that may be repeated.
-type fileList []string
-
-// String implements flag.Value.
-func (l *fileList) String() string { return strings.Join(*l, ",") }
-
-// Set implements flag.Value.
-func (l *fileList) Set(file string) error {
-	*l = append(*l, file)
-	return nil
-}
-
 type bundleFlags struct {
 	document, trust, feed, name, namespace, out string
-	lists                                       fileList
+	lists                                       []string
 }
 
-func bindBundleCreate(p *program, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindBundleCreate(p *program, flags *pflag.FlagSet) func(context.Context, []string) error {
 	var f bundleFlags
 	flags.StringVar(&f.document, "document", "", "signed `document`; it is verified before anything is written")
 	bindTrust(flags, &f.trust, &f.feed)
-	flags.Var(&f.lists, "crl", "`file` with revocation lists, in PEM or DER, to go along; may be repeated")
+	flags.StringArrayVar(&f.lists, "crl", nil, "`file` with revocation lists, in PEM or DER, to go along; may be repeated")
 	flags.StringVar(&f.name, "name", "", "`name` of the ConfigMap; that of the feed with -document behind it if absent")
 	flags.StringVar(&f.namespace, "namespace", managerNamespace, "`namespace` of the manager")
 	flags.StringVar(&f.out, "out", "", "`file` that the bundle is written to")
@@ -92,7 +80,7 @@ func (p *program) createBundle(f bundleFlags) error {
 	return nil
 }
 
-func bindBundleVerify(p *program, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindBundleVerify(p *program, flags *pflag.FlagSet) func(context.Context, []string) error {
 	var file, feed, extract, output string
 	bindTrust(flags, &file, &feed)
 	flags.StringVar(&extract, "extract", "", "`directory` to write "+extractedDocument+" to, and with revocation lists "+extractedLists+" and "+extractedPatch)

@@ -3,26 +3,28 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"flag"
 	"fmt"
 	"os"
 
+	"github.com/spf13/pflag"
+
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/cli"
 	"mitigation.dev/ems/internal/fetch"
 	"mitigation.dev/ems/internal/publish"
 )
 
 // bindTrust adds the flags that name a trust policy.
-func bindTrust(flags *flag.FlagSet, file, feed *string) {
+func bindTrust(flags *pflag.FlagSet, file, feed *string) {
 	flags.StringVar(file, "trust", "", "trust `file`, as on the servers")
 	flags.StringVar(feed, "feed", "", "`name` of the feed in the trust file; not needed if it has one only")
 }
 
-func bindOutput(flags *flag.FlagSet, output *string) {
-	flags.StringVar(output, "output", outputText, "`form` of the output: text or json")
-	flags.StringVar(output, "o", outputText, "`form` of the output, short for --output")
+func bindOutput(flags *pflag.FlagSet, output *string) {
+	flags.StringVarP(output, "output", "o", outputText, "`form` of the output: text or json")
+	cli.OneOf(flags, "output", outputText, outputJSON)
 }
 
-func bindVerify(p *program, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindVerify(p *program, flags *pflag.FlagSet) func(context.Context, []string) error {
 	var file, feed, output string
 	bindTrust(flags, &file, &feed)
 	bindOutput(flags, &output)
@@ -70,7 +72,7 @@ func (p *program) printReports(reports []publish.Report, output string) error {
 	return nil
 }
 
-func bindLint(p *program, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindLint(p *program, flags *pflag.FlagSet) func(context.Context, []string) error {
 	var output string
 	bindOutput(flags, &output)
 	return func(_ context.Context, names []string) error {
@@ -121,7 +123,7 @@ func lint(name string) ([]publish.Finding, error) {
 
 type connectivityFlags struct{ url, proxy, ca, trust, feed, output string }
 
-func bindConnectivity(p *program, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindConnectivity(p *program, flags *pflag.FlagSet) func(context.Context, []string) error {
 	var f connectivityFlags
 	flags.StringVar(&f.url, "url", "", "`URL` of the feed, as in spec.url")
 	flags.StringVar(&f.proxy, "proxy", "", "`URL` of the HTTP proxy, as in spec.proxyURL; environment variables are not looked at")

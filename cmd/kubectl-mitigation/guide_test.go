@@ -85,7 +85,8 @@ var _ = Describe("The guide on steering", func() {
 // prepareGuide makes what the guide speaks of: a pool that a repository made, with a plan and a server, and a mitigation of two parts.
 func prepareGuide(ctx context.Context) {
 	const namespace = "frontends"
-	Expect(env.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})).To(Succeed())
+	// Other pages have a namespace of this name, too, and the API server of a test never forgets one.
+	Expect(client.IgnoreAlreadyExists(env.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))).To(Succeed())
 	pool := &emsv1.PoolMitigationConfig{
 		ObjectMeta: metav1.ObjectMeta{Name: "mail", Namespace: namespace},
 		Spec:       emsv1.PoolMitigationConfigSpec{Mode: emsv1.ModeEnforce, Blocked: []emsv1.Exception{{ID: "M3", Reason: "breaks search"}}},

@@ -3,23 +3,31 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 	_ "time/tzdata" // windows of rollouts name time zones, and Windows has no such data
 
+	"github.com/spf13/pflag"
+
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/check"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/cli"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/describe"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/diff"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/enroll"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/eventcmd"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/explain"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/inventory"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/rolloutcmd"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/steer"
-	"mitigation.dev/ems/internal/version"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/telemetry"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/tree"
 )
 
 // Exit codes.
@@ -27,6 +35,9 @@ const (
 	exitFailure = 1
 	exitUsage   = 2
 )
+
+// completer is the name under which kubectl calls a plugin to complete its arguments.
+const completer = "kubectl_complete-mitigation"
 
 // errRefused ends a command whose output has said already what is wrong.
 var errRefused = errors.New("refused")
@@ -42,35 +53,66 @@ type program struct {
 	now            func() time.Time
 }
 
-// command is one command; its name may have two words.
-type command struct {
-	name, arguments, summary string
-	// optional says that the command can do without the arguments.
-	optional bool
-	// bind adds the flags and returns what runs with them.
-	bind func(p *program, flags *flag.FlagSet) func(ctx context.Context, arguments []string) error
+// group is what commands have in common, for the overview.
+type group struct {
+	title    string
+	commands []cli.Command
 }
 
-func commands() []command {
-	list := []command{
-		{name: "feed lint", arguments: "DIRECTORY|DOCUMENT...", summary: "check mitigations and their samples without signing", bind: bindLint},
-		{name: "feed sign", summary: "make a signed document of a directory of mitigations", bind: bindSign},
-		{name: "feed verify", arguments: "DOCUMENT...", summary: "verify signed documents under a trust policy", bind: bindVerify},
-		{name: "feed serve", summary: "serve a signed document over HTTPS", bind: bindServe},
-		{name: "feed bundle create", summary: "pack a signed document into one file, to be carried to a cluster that cannot reach the publisher", bind: bindBundleCreate},
-		{name: "feed bundle verify", arguments: "FILE", summary: "verify a packed document and take it apart", bind: bindBundleVerify},
-		{name: "test-connectivity", summary: "go the way of a feed: fetch, verify, read", bind: bindConnectivity},
-		{name: "simulate", summary: simulateSummary, bind: bindSimulate},
+func groups() []group {
+	ids := []cli.Completion{{Kinds: []cli.Kind{cli.Mitigations}}}
+	return []group{
+		{"Look", completing(slices.Concat(inventory.Commands(), describe.Commands(), tree.Commands(), explain.Commands(), diff.Commands(), eventcmd.Commands(), check.Commands()), []cli.Completion{{Kinds: []cli.Kind{cli.Pools, cli.Servers}}, {Kinds: []cli.Kind{cli.Mitigations}}})},
+		{"Steer", completing(steer.Commands(), ids)},
+		{"Roll out", completing(rolloutcmd.Commands(), ids)},
+		{"Servers", enroll.Commands()},
+		{"Diagnostic data", telemetry.Commands()},
+		{"Try out", []cli.Command{
+			{Name: "simulate", Summary: simulateSummary, Bind: own(bindSimulate)},
+			{Name: "test-connectivity", Summary: "go the way of a feed: fetch, verify, read", Bind: own(bindConnectivity)},
+		}},
+		{"Publish", []cli.Command{
+			{Name: "feed lint", Arguments: "DIRECTORY|DOCUMENT...", Summary: "check mitigations and their samples without signing", Bind: own(bindLint)},
+			{Name: "feed sign", Summary: "make a signed document of a directory of mitigations", Bind: own(bindSign)},
+			{Name: "feed verify", Arguments: "DOCUMENT...", Summary: "verify signed documents under a trust policy", Bind: own(bindVerify)},
+			{Name: "feed serve", Summary: "serve a signed document over HTTPS", Bind: own(bindServe)},
+			{Name: "feed bundle create", Summary: "pack a signed document into one file, to be carried to a cluster that cannot reach the publisher", Bind: own(bindBundleCreate)},
+			{Name: "feed bundle verify", Arguments: "FILE", Summary: "verify a packed document and take it apart", Bind: own(bindBundleVerify)},
+		}},
+		{"The program", []cli.Command{
+			{Name: "completion", Arguments: "bash|zsh|fish|powershell", Summary: "print the script that lets a shell complete commands, flags and names", Bind: bindCompletion, Completes: []cli.Completion{{Words: shells}}},
+			{Name: "options", Summary: "list the flags of kubectl that every command with a cluster takes", Bind: bindOptions},
+			{Name: "version", Summary: "print the versions of this program, the manager and the agents", Bind: bindVersion},
+		}},
 	}
-	for _, c := range slices.Concat(explain.Commands(), steer.Commands(), rolloutcmd.Commands(), enroll.Commands()) {
-		list = append(list, command{c.Name, c.Arguments, c.Summary, c.Optional, func(p *program, flags *flag.FlagSet) func(context.Context, []string) error {
-			return c.Bind(p.world(), flags)
-		}})
-	}
-	return append(list, command{name: "version", summary: "print the version", bind: bindVersion})
 }
 
-// world is what the commands that work with a cluster get.
+// completing says what shells offer for the arguments of commands that do not say it themselves.
+func completing(commands []cli.Command, offer []cli.Completion) []cli.Command {
+	for i := range commands {
+		if commands[i].Completes == nil && commands[i].Arguments != "" {
+			commands[i].Completes = offer
+		}
+	}
+	return commands
+}
+
+func commands() []cli.Command {
+	var list []cli.Command
+	for _, g := range groups() {
+		list = append(list, g.commands...)
+	}
+	return list
+}
+
+// own makes a command of one of this package.
+func own(bind func(*program, *pflag.FlagSet) func(context.Context, []string) error) func(cli.World, *pflag.FlagSet) func(context.Context, []string) error {
+	return func(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
+		return bind(&program{stdout: w.Stdout, stderr: w.Stderr, now: w.Now}, flags)
+	}
+}
+
+// world is what the commands get.
 func (p *program) world() cli.World {
 	return cli.World{Stdout: p.stdout, Stderr: p.stderr, Stdin: os.Stdin, Now: p.now, Getenv: os.Getenv}
 }
@@ -78,92 +120,48 @@ func (p *program) world() cli.World {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	p := &program{stdout: os.Stdout, stderr: os.Stderr, now: time.Now}
-	code := p.run(ctx, os.Args[1:])
+	code := p.run(ctx, p.called(os.Args))
 	stop()
 	os.Exit(code)
 }
 
-func (p *program) run(ctx context.Context, arguments []string) int {
-	for _, c := range commands() {
-		words := strings.Fields(c.name)
-		if len(arguments) >= len(words) && strings.Join(arguments[:len(words)], " ") == c.name {
-			return p.execute(ctx, c, arguments[len(words):])
-		}
+// called are the arguments; under the name that kubectl looks for, the program completes.
+func (p *program) called(arguments []string) []string {
+	if strings.TrimSuffix(filepath.Base(arguments[0]), ".exe") == completer {
+		return append([]string{"__complete"}, arguments[1:]...)
 	}
-	if len(arguments) > 0 && (arguments[len(arguments)-1] == "--help" || arguments[len(arguments)-1] == "-h" || arguments[0] == "help") {
-		p.overview(p.stdout)
-		return 0
-	}
-	if len(arguments) > 0 {
-		fmt.Fprintf(p.stderr, "kubectl-mitigation: unknown command %q\n", strings.Join(arguments[:min(3, len(arguments))], " "))
-	}
-	p.overview(p.stderr)
-	return exitUsage
+	return arguments[1:]
 }
 
-func (p *program) execute(ctx context.Context, c command, arguments []string) int {
-	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
-	// Messages of the flag package would come without the name of the program; they are printed below.
-	flags.SetOutput(io.Discard)
-	run := c.bind(p, flags)
-	operands, err := parse(flags, arguments)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(p.stdout, "%s\n\n  kubectl mitigation %s\n", c.summary, strings.TrimSpace(c.name+" [flags] "+c.arguments))
-		flags.SetOutput(p.stdout)
-		flags.PrintDefaults()
+// run runs a command line and returns the exit code.
+func (p *program) run(ctx context.Context, arguments []string) int {
+	root := p.tree()
+	root.SetArgs(arguments)
+	command, err := root.ExecuteContextC(ctx)
+	if err == nil {
 		return 0
-	case err != nil:
-		err = usageError{Err: err}
-	case c.arguments == "" && len(operands) > 0:
-		err = misused("argument %q: not expected", operands[0])
-	case c.arguments != "" && !c.optional && len(operands) == 0:
-		err = misused("%s: missing", c.arguments)
-	default:
-		err = run(ctx, operands)
+	}
+	name := strings.TrimPrefix(strings.TrimPrefix(command.CommandPath(), root.CommandPath()), " ")
+	return p.explain(name, err)
+}
+
+// explain says what went wrong, and returns the exit code.
+func (p *program) explain(name string, err error) int {
+	called, more := "kubectl-mitigation", "kubectl mitigation"
+	if name != "" {
+		called, more = called+" "+name, more+" "+name
 	}
 	exit, exits := errors.AsType[cli.ExitError](err)
 	switch _, usage := errors.AsType[usageError](err); {
-	case err == nil:
-		return 0
 	case exits:
 		return exit.Code
 	case errors.Is(err, errRefused):
 		return exitFailure
 	case usage:
-		fmt.Fprintf(p.stderr, "kubectl-mitigation %s: %v\nSee kubectl mitigation %s --help.\n", c.name, err, c.name)
+		fmt.Fprintf(p.stderr, "%s: %v\nSee %s --help.\n", called, err, more)
 		return exitUsage
 	default:
-		fmt.Fprintf(p.stderr, "kubectl-mitigation %s: %v\n", c.name, err)
+		fmt.Fprintf(p.stderr, "%s: %v\n", called, err)
 		return exitFailure
-	}
-}
-
-// parse lets flags stand behind operands too, as users of kubectl are used to.
-func parse(flags *flag.FlagSet, arguments []string) (operands []string, err error) {
-	for {
-		if err := flags.Parse(arguments); err != nil {
-			return nil, err
-		}
-		if flags.NArg() == 0 {
-			return operands, nil
-		}
-		operands = append(operands, flags.Arg(0))
-		arguments = flags.Args()[1:]
-	}
-}
-
-func (p *program) overview(w io.Writer) {
-	fmt.Fprintln(w, "Usage: kubectl mitigation COMMAND [flags]\n\nCommands:")
-	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-20s %s\n", c.name, c.summary)
-	}
-	fmt.Fprintln(w, "\nkubectl mitigation COMMAND --help lists the flags of a command.")
-}
-
-func bindVersion(p *program, _ *flag.FlagSet) func(context.Context, []string) error {
-	return func(context.Context, []string) error {
-		fmt.Fprintln(p.stdout, version.String())
-		return nil
 	}
 }

@@ -13,10 +13,19 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/check"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/describe"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/diff"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/enroll"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/eventcmd"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/explain"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/fleet"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/inventory"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/rolloutcmd"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/telemetry"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/tree"
 	"mitigation.dev/ems/internal/publish"
 )
 
@@ -31,50 +40,91 @@ const preface = `# kubectl mitigation
 
 <!-- Written by "go test ./cmd/kubectl-mitigation -run TestReference -update" from the flags of the commands. -->
 
-What the commands of publishers are for stands in the [guide for publishers](../guides/publish-your-own.md), those of operators in the guides on [steering](../guides/steer.md), [rollouts](../guides/rollouts.md) and [enrolment](../operations/enroll.md), the fields of ` + "`-o json`" + ` in [their own page](kubectl-mitigation-json.md).
+What the commands of publishers are for stands in the [guide for publishers](../guides/publish-your-own.md), those of operators in the guides on [steering](../guides/steer.md), [rollouts](../guides/rollouts.md) and [enrolment](../operations/enroll.md), the fields of ` + "`-o json`" + ` in [their own page](kubectl-mitigation-json.md). Who knows the cmdlets of the real services finds each of them in the [table of parity](parity.md).
+
+Flags may stand before and behind other arguments; those of one letter have one dash, the others two.
+
+## Exit codes
 
 | exit code | meaning |
 |---|---|
-| 0 | done; valid; accessible |
-| 1 | refused, not valid, or failed; of several pools, at least one. ` + "`rollout status`" + `: halted or aborted |
-| 2 | wrong usage: an unknown flag, one that is missing, a trust file that cannot be used, a file to be checked that cannot be read, or a kubeconfig that cannot be used |
-| 3 | ` + "`rollout status`" + `: still moving |
+| 0 | as asked: done; valid; accessible; complete |
+| 1 | failed, or "no" is the answer: refused, not valid, not accessible; of several pools, at least one. ` + "`rollout status`" + `: halted or aborted. ` + "`diff`" + `: something differs. ` + "`check`" + `: something is wrong |
+| 2 | wrong usage: an unknown command or flag, one that is missing, a trust file that cannot be used, a file to be checked that cannot be read, or a kubeconfig that cannot be used. ` + "`diff`" + `: nothing could be compared, as with kubectl diff |
+| 3 | not yet. ` + "`rollout status`" + `: still moving |
 
-Flags may stand before and behind other arguments, with one dash or two.
+Nothing else is an exit code of the program. What goes wrong is said on the standard error, results on the standard output.
+
+## Completion
+
+` + "`kubectl mitigation completion SHELL`" + ` prints a script for bash, zsh, fish or PowerShell that completes ` + "`kubectl-mitigation`" + ` itself: commands, flags, and the names of pools, servers, feeds and mitigations, which it asks the cluster for, two seconds long. kubectl completes the arguments of a plugin by a program named ` + "`kubectl_complete-mitigation`" + ` on PATH. The plugin is that program when it is called by this name:
+
+` + "```sh" + `
+ln -s "$(command -v kubectl-mitigation)" "$HOME/.local/bin/kubectl_complete-mitigation"
+` + "```" + `
+
+On Windows, copy ` + "`kubectl-mitigation.exe`" + ` to ` + "`kubectl_complete-mitigation.exe`" + `.
 `
 
-// TestReference keeps the page and the flags together.
-func TestReference(t *testing.T) {
+// referencePage writes the page from the flags.
+func referencePage(t *testing.T) string {
+	t.Helper()
 	var page strings.Builder
 	page.WriteString(preface)
 	p := &program{stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}, now: time.Now}
-	for _, c := range commands() {
-		fmt.Fprintf(&page, "\n## %s\n\n%s.\n\n```console\n$ kubectl mitigation %s\n```\n", c.name, strings.ToUpper(c.summary[:1])+c.summary[1:], strings.TrimSpace(c.name+" [flags] "+c.arguments))
-		flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
-		c.bind(p, flags)
-		rows := 0
-		flags.VisitAll(func(f *flag.Flag) {
-			if rows++; rows == 1 {
-				page.WriteString("\n| flag | default | meaning |\n|---|---|---|\n")
+	connection := pflag.NewFlagSet("", pflag.ContinueOnError)
+	fleet.Bind(connection)
+	page.WriteString("\n## Flags of kubectl\n\nEvery command with a cluster takes them; `simulate`, `get` and `enroll`, in which `--server` names a server or what servers use, take the URL of the API server from the kubeconfig alone.\n")
+	writeFlags(t, &page, "options", connection, func(*pflag.Flag) bool { return true })
+	for _, g := range groups() {
+		for _, c := range g.commands {
+			fmt.Fprintf(&page, "\n## %s\n\n%s\n\n```console\n$ kubectl mitigation %s\n```\n", c.Name, sentence(c.Summary), strings.TrimSpace(c.Name+" [flags] "+c.Arguments))
+			flags := pflag.NewFlagSet(c.Name, pflag.ContinueOnError)
+			c.Bind(p.world(), flags)
+			clusters := false
+			flags.VisitAll(func(f *pflag.Flag) { clusters = clusters || fleet.IsConnection(f) })
+			writeFlags(t, &page, c.Name, flags, func(f *pflag.Flag) bool { return !fleet.IsCommon(f) })
+			if clusters {
+				page.WriteString("\nAnd the [flags of kubectl](#flags-of-kubectl).\n")
 			}
-			value, usage := flag.UnquoteUsage(f)
-			name := strings.TrimSpace("--" + f.Name + " " + value)
-			if len(f.Name) == 1 {
-				name = strings.TrimSpace("-" + f.Name + " " + value)
-			}
-			fallback := "-"
-			if f.DefValue != "" {
-				fallback = "`" + f.DefValue + "`"
-			}
-			if strings.Contains(usage, "|") || usage == "" {
-				t.Errorf("%s: --%s: usage %q does not fit into a table", c.name, f.Name, usage)
-			}
-			fmt.Fprintf(&page, "| `%s` | %s | %s |\n", name, fallback, usage)
-		})
+		}
 	}
+	return page.String()
+}
+
+// writeFlags writes a table of those flags that are wanted.
+func writeFlags(t *testing.T, page *strings.Builder, command string, flags *pflag.FlagSet, wanted func(*pflag.Flag) bool) {
+	t.Helper()
+	rows := 0
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !wanted(f) {
+			return
+		}
+		if rows++; rows == 1 {
+			page.WriteString("\n| flag | default | meaning |\n|---|---|---|\n")
+		}
+		value, usage := pflag.UnquoteUsage(f)
+		name := strings.TrimSpace("--" + f.Name + " " + value)
+		if f.Shorthand != "" {
+			name = "-" + f.Shorthand + ", " + name
+		}
+		fallback := "-"
+		if f.DefValue != "" && f.DefValue != "[]" {
+			fallback = "`" + f.DefValue + "`"
+		}
+		if strings.Contains(usage, "|") || usage == "" {
+			t.Errorf("%s: --%s: usage %q does not fit into a table", command, f.Name, usage)
+		}
+		fmt.Fprintf(page, "| `%s` | %s | %s |\n", name, fallback, usage)
+	})
+}
+
+// TestReference keeps the page and the flags together.
+func TestReference(t *testing.T) {
+	page := referencePage(t)
 	file := filepath.Join(repository, reference)
 	if *update {
-		if err := os.WriteFile(file, []byte(page.String()), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(page), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -82,7 +132,7 @@ func TestReference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(written), page.String()); diff != "" {
+	if diff := cmp.Diff(string(written), page); diff != "" {
 		t.Errorf("%s is out of date: run the test with -update:\n%s", reference, diff)
 	}
 }
@@ -94,7 +144,10 @@ func TestEveryFieldOfJSONIsExplained(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := map[string]bool{}
-	for _, output := range []any{publish.Report{}, publish.Finding{}, publish.BundleReport{}, publish.Connectivity{}, explain.Explanation{}, rolloutcmd.RolloutStatus{}, rolloutcmd.RolloutHistory{}, enroll.Enrollment{}} {
+	for _, output := range []any{publish.Report{}, publish.Finding{}, publish.BundleReport{}, publish.Connectivity{}, explain.Explanation{}, rolloutcmd.RolloutStatus{}, rolloutcmd.RolloutHistory{}, enroll.Enrollment{},
+		inventory.PoolMitigation{}, inventory.ServerMitigation{}, inventory.PoolRow{}, inventory.ServerRow{}, inventory.FeedRow{}, Versions{},
+		describe.MitigationPage{}, describe.PoolPage{}, describe.ServerPage{}, describe.FeedPage{}, tree.Tree{}, eventcmd.EventList{},
+		diff.FleetDiff{}, diff.ChangePreview{}, check.Health{}, telemetry.Diagnostics{}} {
 		value := reflect.TypeOf(output)
 		_, section, found := strings.Cut(string(text), "\n## "+value.Name()+"\n")
 		section, _, _ = strings.Cut(section, "\n## ")
@@ -126,6 +179,13 @@ func TestEveryFieldOfJSONIsExplained(t *testing.T) {
 func jsonFields(value reflect.Type, prefix string) []string {
 	var paths []string
 	for field := range value.Fields() {
+		if field.Anonymous {
+			paths = append(paths, jsonFields(field.Type, prefix)...)
+			continue
+		}
+		if !field.IsExported() {
+			continue
+		}
 		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 		path := prefix + name
 		inner := field.Type

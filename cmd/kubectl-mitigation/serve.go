@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"log/slog"
 	"net"
 	"strings"
 
 	"github.com/go-logr/logr"
+	"github.com/spf13/pflag"
 
 	"mitigation.dev/ems/internal/publish"
 )
@@ -18,7 +18,7 @@ type serveFlags struct {
 	maxWaiting                                            int
 }
 
-func bindServe(p *program, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindServe(p *program, flags *pflag.FlagSet) func(context.Context, []string) error {
 	var f serveFlags
 	flags.StringVar(&f.document, "document", "", "signed `document`; it is read again when it changes")
 	flags.StringVar(&f.listen, "listen", ":8443", "`address` to listen on")

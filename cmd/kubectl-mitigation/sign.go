@@ -4,10 +4,11 @@ import (
 	"context"
 	"crypto"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"mitigation.dev/ems/internal/publish"
 )
@@ -29,7 +30,7 @@ type signFlags struct {
 	trust, feed                             string
 }
 
-func bindSign(p *program, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindSign(p *program, flags *pflag.FlagSet) func(context.Context, []string) error {
 	var f signFlags
 	flags.StringVar(&f.in, "in", "", "`directory` of mitigations in YAML (.yaml, .yml) or XML (.xml, one Config element)")
 	flags.StringVar(&f.out, "out", "", "`file` that the document is written to, at once and only when it is verified")

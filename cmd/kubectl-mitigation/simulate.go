@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"slices"
 
+	"github.com/spf13/pflag"
+
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/cli"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/fleet"
 	simulation "mitigation.dev/ems/internal/simulate/command"
 )
@@ -13,16 +15,30 @@ import (
 // simulateSummary stands in the overview.
 const simulateSummary = simulation.Summary
 
-func bindSimulate(p *program, flags *flag.FlagSet) func(context.Context, []string) error {
-	c := simulation.Bind(flags)
-	connection := fleet.BindFor(flags, "server")
-	c.BindServer(flags, func(ctx context.Context, q simulation.Question) (simulation.Found, error) {
+func bindSimulate(p *program, flags *pflag.FlagSet) func(context.Context, []string) error {
+	connection := fleet.BindFor(flags, "server", fleet.OwnServer)
+	// The flags are shared with ems-agent, which has those of the standard library.
+	shared := flag.NewFlagSet("", flag.ContinueOnError)
+	c := simulation.Bind(shared)
+	c.BindServer(shared, func(ctx context.Context, q simulation.Question) (simulation.Found, error) {
 		return p.lookAtServer(ctx, connection, q)
 	})
+	shared.VisitAll(func(f *flag.Flag) {
+		if len(f.Name) == 1 {
+			return
+		}
+		mine := pflag.PFlagFromGoFlag(f)
+		if one := f.Name[:1]; one == "o" && shared.Lookup(one) != nil {
+			mine.Shorthand = one
+		}
+		flags.AddFlag(mine)
+	})
+	cli.OfKind(flags, "server", cli.Servers)
+	cli.OneOf(flags, "output", outputText, outputJSON)
 	return func(ctx context.Context, _ []string) error {
 		var idle string
-		flags.Visit(func(f *flag.Flag) {
-			if c.Server() == "" && slices.Contains(fleet.Names, f.Name) {
+		flags.Visit(func(f *pflag.Flag) {
+			if c.Server() == "" && fleet.IsConnection(f) {
 				idle = f.Name
 			}
 		})

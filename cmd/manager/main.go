@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -17,7 +18,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
 	"mitigation.dev/ems/controllers"
+	"mitigation.dev/ems/controllers/page"
 	"mitigation.dev/ems/controllers/scrape"
+	"mitigation.dev/ems/internal/telemetry"
 	"mitigation.dev/ems/internal/version"
 )
 
@@ -27,9 +30,11 @@ const reconcileTimeout = time.Minute
 // options are the manager's flags.
 type options struct {
 	metrics      scrape.Options
+	page         page.Options
 	probeAddress string
 	leaderElect  bool
 	namespace    string
+	telemetry    telemetry.Endpoint
 	certificates bool
 	showVersion  bool
 	zap          zap.Options
@@ -38,9 +43,14 @@ type options struct {
 func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.metrics.Address, "metrics-bind-address", "0", "address that metrics are served on, over TLS, such as :8443; 0 serves none")
 	flags.StringVar(&o.metrics.CertDir, "metrics-cert-dir", "", "folder with tls.crt and tls.key for the metrics; without it the manager signs a certificate for itself")
+	flags.StringVar(&o.page.Address, "page-bind-address", "0", "address that the fleet page is served on, over TLS, such as :8444; 0 serves none")
+	flags.StringVar(&o.page.CertDir, "page-cert-dir", "", "folder with tls.crt and tls.key for the fleet page; without it the manager signs a certificate for itself")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address that /healthz and /readyz are served on; 0 serves none")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "run only while this manager holds the lease, so that several can stand by")
 	flags.StringVar(&o.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the manager's own namespace; defaults to $POD_NAMESPACE, then ems-system")
+	flags.StringVar(&o.telemetry.URL, "telemetry-url", "", "https URL of an endpoint of your own that diagnostic data is sent to once an hour, unless the MitigationConfiguration global says something else; empty sends none")
+	flags.StringVar(&o.telemetry.CABundle, "telemetry-ca-bundle", "", "certificates, in PEM, that the certificate of --telemetry-url must chain to; the system's if empty")
+	flags.StringVar(&o.telemetry.ProxyURL, "telemetry-proxy-url", "", "HTTP proxy to --telemetry-url")
 	flags.BoolVar(&o.certificates, "client-certificates", false, "approve the client certificates of servers that are enrolled for them; needs the rights of config/certificates")
 	flags.BoolVar(&o.showVersion, "version", false, "print the version and exit")
 	o.zap.BindFlags(flags)
@@ -65,7 +75,7 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	if err := o.metrics.Validate(); err != nil {
+	if err := errors.Join(o.metrics.Validate(), o.page.Validate()); err != nil {
 		return err
 	}
 	rest, err := ctrl.GetConfig()
@@ -93,7 +103,10 @@ func run(ctx context.Context, o options) error {
 	if err := mgr.AddReadyzCheck("readyz", healthz.Ping); err != nil {
 		return fmt.Errorf("add the readiness check: %w", err)
 	}
-	if err := controllers.Setup(mgr, controllers.Options{Namespace: o.namespace, ClientCertificates: o.certificates}); err != nil {
+	if err := controllers.Setup(mgr, controllers.Options{Namespace: o.namespace, Telemetry: o.telemetry, ClientCertificates: o.certificates}); err != nil {
+		return err
+	}
+	if err := o.page.Add(mgr); err != nil {
 		return err
 	}
 	ctrl.Log.WithName("setup").Info("Starting manager", "version", version.String(), "namespace", o.namespace)

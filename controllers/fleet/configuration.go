@@ -21,6 +21,7 @@ func configurationStatus(
 	status := emsv1.MitigationConfigurationStatus{
 		Conditions:         slices.Clone(c.Status.Conditions),
 		ObservedGeneration: new(c.Generation),
+		Telemetry:          c.Status.Telemetry, // written by package telemetry
 	}
 	var blocked []string
 	var next time.Time

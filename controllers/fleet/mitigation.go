@@ -116,7 +116,7 @@ func (t mitigationTotals) outcome(pools int) conditions.Outcome {
 			fmt.Sprintf("%d servers in %s have it in place, but their IIS does not run it; see `kubectl get poolservers -A -o wide` for what to do",
 				t.ineffective, strings.Join(firstFew(t.unprotected), ", ")))
 	case t.unplanned > 0:
-		return conditions.Working(emsv1.RollingOutReason, fmt.Sprintf("%d pools have not planned the current revision yet", t.unplanned))
+		return conditions.Working(emsv1.RollingOutReason, fmt.Sprintf("pools that have not planned the current revision yet: %d", t.unplanned))
 	case t.leaving > 0:
 		return conditions.Working(emsv1.RollingOutReason, fmt.Sprintf("%d servers have yet to remove it", t.leaving))
 	case reason != "" && reason != emsv1.AwaitingStageReason && reason != emsv1.RolloutAbortedReason:

@@ -2,17 +2,18 @@ package measure
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/version"
 )
 
 // readTimeout ends a scrape while the caches are not filled yet. Scrapes are given ten seconds by default.
@@ -34,13 +35,12 @@ var (
 	rolloutStage = prometheus.NewDesc("ems_rollout_stage",
 		"Number of the stage that is released, from 1, of the rollouts of ems_rollout_state; 0 while none is.",
 		[]string{"namespace", "pool", "mitigation"}, nil)
+	buildInfo = prometheus.NewDesc("ems_build_info",
+		"1, with the version of the manager, the commit and the Go release that it was built from.", []string{"version", "commit", "goversion"}, nil)
 )
 
-var servers = prometheus.NewDesc("ems_servers",
-	"Servers of all pools. state is silent for those that have not shown for a while that they are alive, else heard.", []string{"state"}, nil)
-
 // exported is what the registry asks. It takes a metric once, and a process may run several managers in turn.
-var exported = &collector{}
+var exported = newCollector()
 
 func init() { metrics.Registry.MustRegister(exported) }
 
@@ -50,8 +50,13 @@ type source struct {
 	clock  clock.PassiveClock
 }
 
-// collector counts when it is asked.
-type collector struct{ source atomic.Pointer[source] }
+// collector counts when it is asked, what happened excepted.
+type collector struct {
+	source  atomic.Pointer[source]
+	watched *watched
+}
+
+func newCollector() *collector { return &collector{watched: newWatched()} }
 
 // Export makes the metrics of this process those of the objects that the reader has.
 func Export(reader client.Reader, clock clock.PassiveClock) {
@@ -60,14 +65,24 @@ func Export(reader client.Reader, clock clock.PassiveClock) {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{exceptionExpiry, exceptions, rollouts, rolloutState, rolloutStage, servers} {
+	for _, d := range []*prometheus.Desc{
+		exceptionExpiry, exceptions, rollouts, rolloutState, rolloutStage, serversByState, mitigationInfo, mitigationPublished, mitigationServers,
+		poolInfo, suspendedSince, feedReady, feedMaxAge, buildInfo,
+	} {
 		out <- d
+	}
+	for _, c := range c.watched.all() {
+		c.Describe(out)
 	}
 }
 
 // Collect implements prometheus.Collector. What cannot be read is left out: a metric that is missing is noticed, and one
 // that says 0 is believed.
 func (c *collector) Collect(out chan<- prometheus.Metric) {
+	for _, c := range c.watched.all() {
+		c.Collect(out)
+	}
+	out <- gauge(buildInfo, 1, version.Version, version.Commit(), runtime.Version())
 	s := c.source.Load()
 	if s == nil {
 		return
@@ -82,11 +97,13 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, m := range measureExceptions(objects, s.clock.Now()) {
 		out <- m
 	}
-	for _, m := range measureServers(objects.pools) {
-		out <- m
-	}
-	for _, m := range measureRollouts(objects.plans) {
-		out <- m
+	pools, origins := c.watched.snapshot()
+	for _, metrics := range [][]prometheus.Metric{
+		measureRollouts(objects.plans), measureServers(pools), measureMitigations(objects, origins), measurePools(objects.pools, objects.plans), measureFeeds(objects.feeds),
+	} {
+		for _, m := range metrics {
+			out <- m
+		}
 	}
 }
 
@@ -95,28 +112,24 @@ type objects struct {
 	configurations []emsv1.MitigationConfiguration
 	pools          []emsv1.PoolMitigationConfig
 	plans          []emsv1.MitigationPlan
+	mitigations    []emsv1.Mitigation
+	feeds          []emsv1.MitigationFeed
 }
 
 func (s *source) read(ctx context.Context) (objects, error) {
 	var configurations emsv1.MitigationConfigurationList
 	var pools emsv1.PoolMitigationConfigList
 	var plans emsv1.MitigationPlanList
-	for _, list := range []client.ObjectList{&configurations, &pools, &plans} {
+	var mitigations emsv1.MitigationList
+	var feeds emsv1.MitigationFeedList
+	for _, list := range []client.ObjectList{&configurations, &pools, &plans, &mitigations, &feeds} {
 		if err := s.reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			return objects{}, err
 		}
 	}
-	return objects{configurations: configurations.Items, pools: pools.Items, plans: plans.Items}, nil
-}
-
-// measureServers sums up what the statuses of pools say.
-func measureServers(pools []emsv1.PoolMitigationConfig) []prometheus.Metric {
-	all, silent := 0, 0
-	for i := range pools {
-		all += int(ptr.Deref(pools[i].Status.Servers, 0))
-		silent += int(ptr.Deref(pools[i].Status.Silent, 0))
-	}
-	return []prometheus.Metric{gauge(servers, float64(all-silent), "heard"), gauge(servers, float64(silent), "silent")}
+	return objects{
+		configurations: configurations.Items, pools: pools.Items, plans: plans.Items, mitigations: mitigations.Items, feeds: feeds.Items,
+	}, nil
 }
 
 func gauge(desc *prometheus.Desc, value float64, labels ...string) prometheus.Metric {

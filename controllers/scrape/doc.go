@@ -10,8 +10,5 @@
 // # Considerations
 //
 // Metrics tell which pools are unprotected against what. No token, or one that the API server does not know: 401. No right: 403. An
-// API server that cannot be asked: 503, never the metrics. What it says of a token counts for at most [rememberFor].
-//
-// Package filters of controller-runtime does the same by means of k8s.io/apiserver, which would bring CEL, gRPC and
-// OpenTelemetry into the manager for two requests that client-go can make.
+// API server that cannot be asked: 503, never the metrics. Package tokens has the questions and how long answers count.
 package scrape

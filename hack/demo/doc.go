@@ -6,8 +6,9 @@
 //	make demo                        # tell the story, then leave everything running until Ctrl-C
 //	make demo ONCE=1                 # check every step, stop, and exit with 1 if one does not hold
 //	make demo FEED_DOCUMENT=path     # serve this signed document instead of a fresh one
+//	make playground                  # tell no story: leave a fleet running for docs/quickstart.md
 //
-// The variables are also flags: -once, -feed-document, -feed-trust.
+// The variables are also flags: -once, -feed-document, -feed-trust; the last one is -playground.
 //
 // # Considerations
 //

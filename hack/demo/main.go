@@ -25,6 +25,7 @@ const (
 // options are the flags.
 type options struct {
 	once          bool
+	playground    bool
 	document      string
 	feedWithTrust string
 }
@@ -32,6 +33,7 @@ type options struct {
 func main() {
 	var o options
 	flag.BoolVar(&o.once, "once", isSet("ONCE"), "check every step, stop everything, and exit with 1 if a step does not hold (default: $ONCE)")
+	flag.BoolVar(&o.playground, "playground", false, "tell no story: leave a fleet running for docs/quickstart.md, in bin/playground")
 	flag.StringVar(&o.document, "feed-document", os.Getenv("FEED_DOCUMENT"), "file with a signed document to serve instead of a fresh one (default: $FEED_DOCUMENT)")
 	flag.StringVar(&o.feedWithTrust, "feed-trust", os.Getenv("FEED_TRUST"),
 		"manifest of a MitigationFeed whose spec.trust judges that document (default: $FEED_TRUST, then config/samples/mitigationfeed_exchange.yaml)")
@@ -72,6 +74,9 @@ func run(o options) int {
 		t.say("Nothing is left running")
 	}()
 
+	if o.playground {
+		return runPlayground(ctx, env, t)
+	}
 	err = tell(ctx, o, env, t)
 	if ctx.Err() != nil {
 		return exitInterrupted
@@ -145,10 +150,13 @@ func prepareIn(ctx context.Context, root, dir string, t *teller) (*harness.Envir
 
 // workFolder is one that is easy to type when people shall use it, and one of its own when nobody looks.
 func workFolder(o options, root string) (string, error) {
-	if o.once {
+	if o.once && !o.playground {
 		return os.MkdirTemp("", "ems-demo-")
 	}
 	dir := filepath.Join(root, "bin", "demo")
+	if o.playground {
+		dir = filepath.Join(root, "bin", "playground")
+	}
 	if err := takeOver(dir); err != nil {
 		return "", err
 	}

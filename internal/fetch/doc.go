@@ -1,10 +1,10 @@
-// Package fetch gets one document over HTTP from an endpoint that may be hostile.
+// Package fetch gets one document over HTTP from an endpoint that may be hostile, or gives it one.
 //
 // # Usage
 //
 // Get sends one request. Pass the ETag of the last Response to be told NotModified instead
 // of getting the same bytes again, and a Wait to be told as soon as there are others, by
-// hosts that offer it. An *Error has a Class for conditions and metrics, and a text that
+// hosts that offer it. Send posts a document to one endpoint and nowhere else. An *Error has a Class for conditions and metrics, and a text that
 // says what to check next.
 //
 // # Considerations

@@ -37,7 +37,7 @@ const (
 	UnexpectedEncoding Class = "UnexpectedEncoding"
 )
 
-// Error is what every failed Get returns.
+// Error is what every failed Get and Send returns.
 type Error struct {
 	Class Class
 	// URL is the address that failed, without user information and query.
@@ -50,11 +50,17 @@ type Error struct {
 	Next string
 	// Err is the cause, nil if the answer itself is the cause.
 	Err error
+	// Sending says that something was to be sent, not fetched.
+	Sending bool
 }
 
 // Error implements error.
 func (e *Error) Error() string {
-	text := fmt.Sprintf("fetching %q: %s", e.URL, e.Reason)
+	doing := "fetching"
+	if e.Sending {
+		doing = "sending to"
+	}
+	text := fmt.Sprintf("%s %q: %s", doing, e.URL, e.Reason)
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
 	}

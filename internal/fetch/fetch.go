@@ -327,7 +327,7 @@ func port(u *url.URL) string {
 // password anywhere.
 func parseURL(text string) (*url.URL, error) {
 	invalid := func(reason string) (*url.URL, error) {
-		return nil, &Error{Class: InvalidURL, URL: "(invalid)", Reason: reason, Next: "check the URL of the feed"}
+		return nil, &Error{Class: InvalidURL, URL: "(invalid)", Reason: reason, Next: "check the URL"}
 	}
 	if len(text) > maxURLLength {
 		return invalid(fmt.Sprintf("the URL has more than %d characters", maxURLLength))

@@ -55,6 +55,7 @@ var _ = Describe("A pool operator", Ordered, func() {
 		Entry("the windows", `{"spec":{"rollout":{"windows":[{"policy":"Allow","cron":"0 22 * * *","durationSeconds":3600}]}}}`),
 		Entry("the stages", `{"spec":{"rollout":{"stages":[{"name":"all","servers":"100%"}]}}}`),
 		Entry("health checks", `{"spec":{"healthChecks":{"tcpPorts":[443]}}}`),
+		Entry("whether its servers are part of diagnostic data", `{"spec":{"telemetry":"Disabled"}}`),
 		Entry("a forbidden field beside a permitted one", `{"spec":{"blocked":[{"id":"M1","reason":"r"}],"mode":"Audit"}}`),
 		Entry("the labels by which the organisation finds it", `{"metadata":{"labels":{"tier":"test"}}}`),
 		Entry("finalizers", `{"metadata":{"finalizers":["ems.mitigation.dev/stay"]}}`),
@@ -78,7 +79,7 @@ var _ = Describe("A pool operator", Ordered, func() {
 		}
 		Expect(fields("spec")).To(ConsistOf(
 			"blocked", "approved", "suspend", "rollout",
-			"poolFQDN", "mitigations", "whenDisabled", "mode", "placement", "healthChecks",
+			"poolFQDN", "mitigations", "whenDisabled", "mode", "placement", "healthChecks", "telemetry",
 		), "decide about a new field in config/admission/pool_operator.yaml, try it above, and tell it in docs/reference/access.md")
 		Expect(fields("spec", "properties", "rollout")).To(ConsistOf(
 			"orders", "progress", "pausedUntilTime",

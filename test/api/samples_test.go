@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -39,15 +40,73 @@ var _ = Describe("Samples", func() {
 	}
 
 	It("are accepted as the GitOps folder builds them", func(ctx SpecContext) {
-		kubectl := filepath.Join(testenv.AssetsDirectory(), "kubectl")
-		built := exec.CommandContext(ctx, kubectl, "kustomize", filepath.Join(samples, "gitops"))
-		var complaints bytes.Buffer
-		built.Stderr = &complaints
-		manifests, err := built.Output()
-		Expect(err).NotTo(HaveOccurred(), "%s", complaints.String())
-		all := objects(manifests)
+		all := kustomize(ctx, filepath.Join(samples, "gitops"))
 		Expect(len(all)).To(BeNumerically(">", 5), "the folder must bring its organisation and its pools")
 		expectAccepted(ctx, all)
+	})
+
+	It("show no drift: what is applied from Git is there word for word", func(ctx SpecContext) {
+		const manager = "gitops"
+		for _, object := range kustomize(ctx, filepath.Join(samples, "gitops")) {
+			wanted := object.DeepCopy()
+			namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: object.GetNamespace()}}
+			if namespace.Name != "" {
+				Expect(client.IgnoreAlreadyExists(env.Client.Create(ctx, namespace))).To(Succeed())
+			}
+			apply := client.ApplyConfigurationFromUnstructured(object)
+			Expect(env.Client.Apply(ctx, apply, client.FieldOwner(manager), client.ForceOwnership)).To(Succeed())
+			live := &unstructured.Unstructured{}
+			live.SetGroupVersionKind(wanted.GroupVersionKind())
+			Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(wanted), live)).To(Succeed())
+			if wanted.GetKind() != "Namespace" { // Kubernetes adds a label and a finalizer.
+				got, err := json.Marshal(live.Object["spec"])
+				Expect(err).NotTo(HaveOccurred())
+				want, err := json.Marshal(wanted.Object["spec"])
+				Expect(err).NotTo(HaveOccurred())
+				Expect(got).To(MatchJSON(want), "%s %q", wanted.GetKind(), wanted.GetName())
+				Expect(live.GetLabels()).To(Equal(wanted.GetLabels()))
+				DeferCleanup(func(ctx SpecContext) error { return client.IgnoreNotFound(env.Client.Delete(ctx, live)) })
+			}
+			// Applied again, as Flux does every ten minutes, it writes nothing.
+			Expect(env.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(wanted), client.FieldOwner(manager), client.ForceOwnership)).To(Succeed())
+			again := live.DeepCopy()
+			Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(live), again)).To(Succeed())
+			Expect(again.GetResourceVersion()).To(Equal(live.GetResourceVersion()), "%s %q", wanted.GetKind(), wanted.GetName())
+		}
+	})
+
+	It("tell Flux and Argo CD how to judge health", func(ctx SpecContext) {
+		shipped := objects(read(filepath.Join(testenv.Root(), "config", "flux", "healthcheckexprs.yaml")))[0]
+		want, _, err := unstructured.NestedSlice(shipped.Object, "spec", "healthCheckExprs")
+		Expect(err).NotTo(HaveOccurred())
+		Expect(want).To(HaveLen(5))
+		kustomizations := 0
+		for _, object := range kustomize(ctx, filepath.Join(samples, "gitops", "clusters", "flux")) {
+			if object.GetKind() != "Kustomization" {
+				continue
+			}
+			kustomizations++
+			got, _, err := unstructured.NestedSlice(object.Object, "spec", "healthCheckExprs")
+			Expect(err).NotTo(HaveOccurred())
+			Expect(got).To(HaveLen(len(want)), object.GetName())
+			path, _, err := unstructured.NestedString(object.Object, "spec", "path")
+			Expect(err).NotTo(HaveOccurred())
+			Expect(filepath.Join(samples, "gitops", path, "kustomization.yaml")).To(BeARegularFile())
+		}
+		Expect(kustomizations).To(BeNumerically(">", 3))
+
+		checks := 0
+		for _, object := range kustomize(ctx, filepath.Join(samples, "gitops", "clusters", "argocd")) {
+			data, _, err := unstructured.NestedStringMap(object.Object, "data")
+			Expect(err).NotTo(HaveOccurred())
+			for key, script := range data {
+				if strings.HasPrefix(key, "resource.customizations.health.ems.mitigation.dev_") {
+					checks++
+					Expect(script).To(Equal(string(read(filepath.Join(testenv.Root(), "config", "argocd", "health.lua")))), key)
+				}
+			}
+		}
+		Expect(checks).To(Equal(5))
 	})
 
 	It("would not be accepted with a misspelt field", func(ctx SpecContext) {
@@ -80,6 +139,17 @@ func manifestsIn(document []byte) [][]byte {
 		}
 	}
 	return manifests
+}
+
+// kustomize builds a folder.
+func kustomize(ctx SpecContext, folder string) []*unstructured.Unstructured {
+	GinkgoHelper()
+	built := exec.CommandContext(ctx, filepath.Join(testenv.AssetsDirectory(), "kubectl"), "kustomize", folder)
+	var complaints bytes.Buffer
+	built.Stderr = &complaints
+	manifests, err := built.Output()
+	Expect(err).NotTo(HaveOccurred(), "%s", complaints.String())
+	return objects(manifests)
 }
 
 // expectAccepted sends every object as a dry run, after creating the namespaces that they are in.

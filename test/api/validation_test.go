@@ -213,6 +213,48 @@ kind: MitigationConfiguration
 metadata: {name: vienna}
 spec: {poolSelector: {}, rings: [{name: early, poolSelector: {matchLabels: {ring: early}}}]}
 `, "rings, rollout and telemetry belong in the configuration named global"),
+		Entry("telemetry without an endpoint", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationConfiguration
+metadata: {name: global}
+spec: {telemetry: {mode: Enabled}}
+`, "telemetry that is Enabled needs a url: an endpoint of your own, since there is no other"),
+		Entry("telemetry without TLS", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationConfiguration
+metadata: {name: global}
+spec: {telemetry: {mode: Enabled, url: "http://telemetry.contoso.com/"}}
+`, "url must be an absolute https URL without a user or password"),
+		Entry("telemetry with a password", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationConfiguration
+metadata: {name: global}
+spec: {telemetry: {mode: Enabled, url: "https://user:password@telemetry.contoso.com/"}}
+`, "url must be an absolute https URL without a user or password"),
+		Entry("telemetry that is on in a word of somebody's own", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationConfiguration
+metadata: {name: global}
+spec: {telemetry: {mode: true}}
+`, "spec.telemetry.mode"),
+		Entry("telemetry by a proxy to nowhere", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationConfiguration
+metadata: {name: global}
+spec: {telemetry: {mode: Disabled, proxyURL: "http://proxy:3128"}}
+`, "caBundle and proxyURL go with url"),
+		Entry("telemetry by a proxy of another kind", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationConfiguration
+metadata: {name: global}
+spec: {telemetry: {url: "https://telemetry.contoso.com/", proxyURL: "socks5://proxy:1080"}}
+`, "proxyURL must be an absolute http or https URL"),
+		Entry("telemetry of a site", `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationConfiguration
+metadata: {name: vienna}
+spec: {poolSelector: {}, telemetry: {mode: Disabled}}
+`, "rings, rollout and telemetry belong in the configuration named global"),
 		Entry("a fixed build that is no build", `
 apiVersion: ems.mitigation.dev/v1alpha1
 kind: MitigationConfiguration

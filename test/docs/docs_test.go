@@ -268,6 +268,62 @@ func constantsOfType(all []constant, typeName string) []string {
 // linkTarget is the target of a link of Markdown.
 var linkTarget = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
+// namedTest is a test that a page names: a function, or a file.
+var namedTest = regexp.MustCompile("`(Test[A-Z]\\w+|[a-z][a-zA-Z0-9_/-]*_test\\.go)`")
+
+func TestTestsThatPagesNameAreThere(t *testing.T) {
+	functions := map[string]bool{}
+	declared := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	err := filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		for _, match := range declared.FindAllSubmatch(content, -1) {
+			functions[string(match[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, path := range markdown(t) {
+		for _, match := range namedTest.FindAllStringSubmatch(readFile(t, path), -1) {
+			named++
+			name := match[1]
+			if strings.HasSuffix(name, ".go") {
+				_, err := os.Stat(filepath.Join(root, filepath.FromSlash(name)))
+				if err != nil {
+					t.Errorf("%s names %s, which is not there", path, name)
+				}
+			} else if !functions[name] {
+				t.Errorf("%s names the test %s, which is not there", path, name)
+			}
+		}
+	}
+	if named < 20 {
+		t.Errorf("only %d names of tests were found", named)
+	}
+}
+
+// markdown lists README.md, CONTRIBUTING.md and every page of docs.
+func markdown(t *testing.T) []string {
+	t.Helper()
+	paths := []string{"README.md", "CONTRIBUTING.md"}
+	err := filepath.WalkDir(filepath.Join(root, "docs"), func(path string, entry os.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() && filepath.Ext(path) == ".md" {
+			paths = append(paths, strings.TrimPrefix(filepath.ToSlash(path), root+"/"))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(paths)
+	return paths
+}
+
 func TestLinksLeadSomewhere(t *testing.T) {
 	links := 0
 	for _, folder := range []string{"docs", filepath.Join("config", "samples"), filepath.Join("config", "trust")} {
@@ -289,6 +345,14 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		})
 		if err != nil {
 			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"README.md", "CONTRIBUTING.md"} {
+		for _, match := range linkTarget.FindAllStringSubmatch(readFile(t, name), -1) {
+			links++
+			if err := follow(filepath.Join(root, name), match[1]); err != nil {
+				t.Errorf("%s: link %q: %v", name, match[1], err)
+			}
 		}
 	}
 	if links < 20 {

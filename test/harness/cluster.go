@@ -30,13 +30,15 @@ type Pool struct {
 	// Rollout and HealthChecks are those of its PoolMitigationConfig.
 	Rollout      emsv1.RolloutSpec
 	HealthChecks emsv1.HealthChecks
+	// Mode is Enforce if empty.
+	Mode emsv1.Mode
 }
 
 // Config is the pool's PoolMitigationConfig.
 func (p Pool) Config() *emsv1.PoolMitigationConfig {
 	return &emsv1.PoolMitigationConfig{
 		ObjectMeta: metav1.ObjectMeta{Name: p.Name, Namespace: p.Namespace},
-		Spec:       emsv1.PoolMitigationConfigSpec{PoolFQDN: p.FQDN, Rollout: p.Rollout, HealthChecks: p.HealthChecks},
+		Spec:       emsv1.PoolMitigationConfigSpec{PoolFQDN: p.FQDN, Mode: p.Mode, Rollout: p.Rollout, HealthChecks: p.HealthChecks},
 	}
 }
 
@@ -50,22 +52,31 @@ func AtOnce() emsv1.RolloutSpec {
 
 // Apply applies objects by kubectl.
 func (e *Environment) Apply(ctx context.Context, objects ...client.Object) error {
+	text, err := e.Manifests(objects...)
+	if err != nil {
+		return err
+	}
+	_, err = e.Kubectl.ApplyText(ctx, text)
+	return err
+}
+
+// Manifests are objects as a person would write them into a file.
+func (e *Environment) Manifests(objects ...client.Object) ([]byte, error) {
 	var manifests bytes.Buffer
 	for _, o := range objects {
 		gvk, err := apiutil.GVKForObject(o, e.Client.Scheme())
 		if err != nil {
-			return fmt.Errorf("harness: apply: %w", err)
+			return nil, fmt.Errorf("harness: manifest: %w", err)
 		}
 		o.GetObjectKind().SetGroupVersionKind(gvk)
 		text, err := yaml.Marshal(o)
 		if err != nil {
-			return fmt.Errorf("harness: apply: %w", err)
+			return nil, fmt.Errorf("harness: manifest: %w", err)
 		}
 		manifests.WriteString("---\n")
 		manifests.Write(text)
 	}
-	_, err := e.Kubectl.ApplyText(ctx, manifests.Bytes())
-	return err
+	return manifests.Bytes(), nil
 }
 
 // AddPool creates a pool without servers, in a new namespace, and lets the agents in that namespace do their work.

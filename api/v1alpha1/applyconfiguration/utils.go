@@ -152,6 +152,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ServerMitigationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServerSummary"):
 		return &apiv1alpha1.ServerSummaryApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TelemetrySpec"):
+		return &apiv1alpha1.TelemetrySpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TelemetryStatus"):
+		return &apiv1alpha1.TelemetryStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TrustLevels"):
 		return &apiv1alpha1.TrustLevelsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("TrustPolicy"):

@@ -440,7 +440,7 @@ var schemaYAML = typed.YAMLObject(`types:
           - id
     - name: telemetry
       type:
-        namedType: dev.mitigation.ems.api.v1alpha1.Switch
+        namedType: dev.mitigation.ems.api.v1alpha1.TelemetrySpec
 - name: dev.mitigation.ems.api.v1alpha1.MitigationConfigurationStatus
   map:
     fields:
@@ -461,6 +461,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: pools
       type:
         scalar: numeric
+    - name: telemetry
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.TelemetryStatus
 - name: dev.mitigation.ems.api.v1alpha1.MitigationFeed
   map:
     fields:
@@ -1034,6 +1037,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: suspend
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.SuspendMode
+    - name: telemetry
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.Switch
     - name: whenDisabled
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.DisabledAction
@@ -1627,6 +1633,47 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.Switch
   scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.TelemetryResult
+  scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.TelemetrySpec
+  map:
+    fields:
+    - name: caBundle
+      type:
+        scalar: string
+    - name: mode
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.Switch
+    - name: proxyURL
+      type:
+        scalar: string
+    - name: url
+      type:
+        scalar: string
+- name: dev.mitigation.ems.api.v1alpha1.TelemetryStatus
+  map:
+    fields:
+    - name: failures
+      type:
+        scalar: numeric
+    - name: lastSentTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: message
+      type:
+        scalar: string
+    - name: nextTime
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: organizationID
+      type:
+        scalar: string
+    - name: result
+      type:
+        namedType: dev.mitigation.ems.api.v1alpha1.TelemetryResult
+    - name: servers
+      type:
+        scalar: numeric
 - name: dev.mitigation.ems.api.v1alpha1.TrustLevel
   scalar: string
 - name: dev.mitigation.ems.api.v1alpha1.TrustLevels

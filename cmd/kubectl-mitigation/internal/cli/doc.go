@@ -1,5 +1,5 @@
-// Package cli is what the commands of the plugin that work with a cluster have in common: how one is described, what it has of the
-// world, and how it says that it was called wrongly.
+// Package cli is what the commands of the plugin have in common: how one is described, what it has of the world, and how it says that
+// it was called wrongly.
 //
 // # Usage
 //
@@ -9,6 +9,7 @@
 //
 // # Considerations
 //
-// The standard flag package stays enough: a command is a name of one or two words, a set of flags and a function. What is here
-// stands apart from package main so that the commands can live in packages of their own.
+// A command is a name of a few words, a set of flags and a function; package main makes a tree of github.com/spf13/cobra of them. So
+// tests run a command without the tree, and no command depends on that library. What is here stands apart from package main so that
+// the commands can live in packages of their own.
 package cli

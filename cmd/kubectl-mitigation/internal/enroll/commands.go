@@ -1,9 +1,9 @@
 package enroll
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"net"
 	"net/url"
@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
 
 	"mitigation.dev/ems/agent/identity"
@@ -30,7 +31,7 @@ func Commands() []cli.Command {
 	return []cli.Command{{
 		Name: "enroll", Arguments: "[POOL/SERVER...]", Optional: true,
 		Summary: "make servers members of their pools, and print for each the command that gets it its credential; or revoke that",
-		Bind: func(w cli.World, flags *flag.FlagSet) func(context.Context, []string) error {
+		Bind: func(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
 			return bind(w, flags, pause)
 		},
 	}}
@@ -59,10 +60,9 @@ type request struct {
 	revoke, remove, again                                      bool
 }
 
-func bind(w cli.World, flags *flag.FlagSet, pause func(context.Context, time.Duration) error) func(context.Context, []string) error {
-	r := &request{world: w, connection: fleet.Bind(flags), pause: pause}
-	flags.StringVar(&r.file, "file", "", "list of servers, a `file` that ends in .csv, .yaml or .json, with pool, server and hostName of each")
-	flags.StringVar(&r.file, "f", "", "`file`, short for --file")
+func bind(w cli.World, flags *pflag.FlagSet, pause func(context.Context, time.Duration) error) func(context.Context, []string) error {
+	r := &request{world: w, connection: fleet.Bind(flags, fleet.OwnServer), pause: pause}
+	flags.StringVarP(&r.file, "file", "f", "", "list of servers, a `file` that ends in .csv, .yaml or .json, with pool, server and hostName of each")
 	flags.StringVar(&r.hostName, "host-name", "", "full `name` of the server in the network, for one server")
 	flags.DurationVar(&r.expires, "expires", identity.DefaultBootstrap, "how long the printed command can be used, a `time` from 10m to 24h")
 	flags.DurationVar(&r.lifetime, "max-lifetime", 0, "how long the credential lasts without renewal, for servers that are often off: a `time` up to 720h; 24h if 0")
@@ -73,8 +73,7 @@ func bind(w cli.World, flags *flag.FlagSet, pause func(context.Context, time.Dur
 	flags.BoolVar(&r.revoke, "revoke", false, "end the credentials of the servers; what is in place there stays")
 	flags.BoolVar(&r.remove, "remove", false, "with --revoke: remove the PoolServers and their ServiceAccounts, too")
 	flags.StringVar(&r.dryRun, "dry-run", "none", "`mode`: none or client (change nothing, say or with -o print what would be made, without credentials)")
-	flags.StringVar(&r.output, "output", "", "print in a `format`, json, yaml or name, not as commands")
-	flags.StringVar(&r.output, "o", "", "`format`, short for --output")
+	flags.StringVarP(&r.output, "output", "o", "", "print in a `format`, json, yaml or name, not as commands")
 	return r.run
 }
 
@@ -179,7 +178,7 @@ func (r *request) work() (*work, error) {
 		}
 	}
 	config = rest.CopyConfig(config)
-	config.Timeout, config.QPS, config.Burst = requestTimeout, requestsPerSecond, requestsPerSecond
+	config.Timeout, config.QPS, config.Burst = cmp.Or(config.Timeout, requestTimeout), requestsPerSecond, requestsPerSecond
 	client, err := rest.RESTClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", err)

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -19,6 +18,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/spf13/pflag"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -93,7 +93,7 @@ func (o *operator) run(ctx context.Context, arguments ...string) (stdout, stderr
 func (o *operator) runWith(ctx context.Context, pause func(context.Context, time.Duration) error, arguments ...string) (stdout, stderr string, err error) {
 	GinkgoHelper()
 	var out, errs bytes.Buffer
-	flags := flag.NewFlagSet("enroll", flag.ContinueOnError)
+	flags := pflag.NewFlagSet("enroll", pflag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	run := bind(cli.World{Stdout: &out, Stderr: &errs, Now: time.Now, Getenv: os.Getenv}, flags, pause)
 	Expect(flags.Parse(append([]string{"--kubeconfig", o.kubeconfig}, arguments...))).To(Succeed())

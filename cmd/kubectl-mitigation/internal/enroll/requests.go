@@ -18,7 +18,7 @@ import (
 )
 
 // manager is the field manager that the plugin writes with.
-const manager = "kubectl-mitigation"
+const manager = "ems-plugin"
 
 // resource is the collection of a kind in a namespace.
 type resource struct{ prefix, plural string }

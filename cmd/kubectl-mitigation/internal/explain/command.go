@@ -3,12 +3,12 @@ package explain
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
+	"github.com/spf13/pflag"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -29,11 +29,11 @@ func Commands() []cli.Command {
 	}}
 }
 
-func bind(w cli.World, flags *flag.FlagSet) func(context.Context, []string) error {
+func bind(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
 	connection := fleet.Bind(flags)
 	var output string
-	flags.StringVar(&output, "output", "text", "`format`: text, json or yaml")
-	flags.StringVar(&output, "o", "text", "`format`, short for --output")
+	flags.StringVarP(&output, "output", "o", "text", "`format`: text, json or yaml")
+	cli.OneOf(flags, "output", "text", "json", "yaml")
 	return func(ctx context.Context, operands []string) error {
 		const what = "SERVER or POOL"
 		if len(operands) > 2 {
@@ -128,7 +128,7 @@ func Read(ctx context.Context, r fleet.Reader, key types.NamespacedName) (*Objec
 	o.Pool = &emsv1.PoolMitigationConfig{}
 	switch err := r.Get(ctx, "poolmitigationconfigs", poolKey, o.Pool); {
 	case apierrors.IsNotFound(err) && o.Server == nil:
-		return nil, fmt.Errorf("%s: neither a server nor a pool", key)
+		return nil, fmt.Errorf("%s: neither a server nor a pool; a server or a pool comes first, then the id", key)
 	case err != nil:
 		return nil, fmt.Errorf("pool %s: %w", poolKey, err)
 	}

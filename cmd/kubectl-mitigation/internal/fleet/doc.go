@@ -9,9 +9,10 @@
 //
 // # Considerations
 //
-// Look reads everything with five requests for single objects; listing and watching need no rights. The flags are those of kubectl
-// that choose a cluster and a user. k8s.io/cli-runtime has them ready, and brings kustomize along: the program would have 68 MB
-// instead of some 20. The client of controller-runtime would add 20 MB for kinds that are not asked for here.
+// Look reads everything with five requests for single objects; listing and watching need no rights. Lists are read in pages. The flags are
+// those of kubectl that choose a cluster and a user, from k8s.io/cli-runtime, so that all of them mean what they mean there; that it
+// brings kustomize along is the price (docs/decisions/0012). The client of controller-runtime would add 20 MB for kinds that are not
+// asked for here.
 //
 // Documents are verified as the manager does it before it makes a bundle of one (package feedtrust), for the present time: whoever
 // may write bundles could otherwise have rules simulated that no server would take. A server judges by the policy on its own

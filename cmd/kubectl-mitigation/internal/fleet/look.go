@@ -23,6 +23,7 @@ import (
 
 // Resources of the API.
 const (
+	pools       = "poolmitigationconfigs"
 	servers     = "poolservers"
 	plans       = "mitigationplans"
 	mitigations = "mitigations"

@@ -2,10 +2,11 @@ package rolloutcmd
 
 import (
 	"bytes"
-	"flag"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/cli"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/steer"
@@ -33,7 +34,7 @@ func TestWhatAffectsEveryPoolIsAsked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var errs bytes.Buffer
-			flags := flag.NewFlagSet("", flag.ContinueOnError)
+			flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 			c := bindOrder(cli.World{Stderr: &errs, Stdin: strings.NewReader(test.answer)}, flags, steer.Has{Targets: true})
 			if err := flags.Parse(test.arguments); err != nil {
 				t.Fatal(err)

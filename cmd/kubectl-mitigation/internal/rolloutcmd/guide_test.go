@@ -1,7 +1,6 @@
 package rolloutcmd
 
 import (
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/duration"
 	"sigs.k8s.io/yaml"
 
@@ -126,7 +126,7 @@ func TestCommandsOfTheGuide(t *testing.T) {
 				continue
 			}
 			found = true
-			flags := flag.NewFlagSet(name, flag.ContinueOnError)
+			flags := pflag.NewFlagSet(name, pflag.ContinueOnError)
 			flags.SetOutput(io.Discard)
 			c.Bind(cli.World{Now: func() time.Time { return night }, Getenv: func(string) string { return "" }}, flags)
 			for rest := words[2:]; len(rest) > 0; {

@@ -3,18 +3,18 @@ package rolloutcmd
 import (
 	"cmp"
 	"context"
-	"encoding/csv"
-	"flag"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/types"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/cli"
+	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/sheet"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/steer"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/terminal"
 )
@@ -48,11 +48,10 @@ type historyCommand struct {
 	limit  int
 }
 
-func bindHistory(w cli.World, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindHistory(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
 	c := &historyCommand{world: w, scope: bindScope(flags)}
-	for _, name := range []string{"output", "o"} {
-		flags.StringVar(&c.output, name, "table", "`form`: table, json, yaml or csv")
-	}
+	flags.StringVarP(&c.output, "output", "o", "table", "`form`: table, json, yaml or csv")
+	cli.OneOf(flags, "output", "table", "json", "yaml", "csv")
 	flags.IntVar(&c.limit, "limit", -1, "`number` of events, the newest; 0 for all; -1 is 100 for a table and all for the other forms")
 	return c.run
 }
@@ -195,21 +194,12 @@ func table(history *RolloutHistory, left int, style terminal.Style) []string {
 
 // csv is the history for spreadsheets.
 func (c *historyCommand) csv(history *RolloutHistory) error {
-	w := csv.NewWriter(c.world.Stdout)
-	rows := [][]string{{"time", "namespace", "pool", "mitigation", "revision", "attempt", "action", "by", "message"}}
+	var rows [][]string
 	for _, e := range history.Events {
 		rows = append(rows, []string{
 			e.Time.Format(time.RFC3339), e.Namespace, e.Pool, e.Mitigation, strconv.FormatInt(e.Revision, 10),
-			strconv.Itoa(int(e.Attempt)), harmless(e.Action), harmless(e.By), harmless(e.Message),
+			strconv.Itoa(int(e.Attempt)), e.Action, e.By, e.Message,
 		})
 	}
-	return w.WriteAll(rows)
-}
-
-// harmless keeps a spreadsheet from reading a text as a formula: messages come from servers and publishers.
-func harmless(text string) string {
-	if text != "" && strings.ContainsRune("=+-@\t\r", rune(text[0])) {
-		return "'" + text
-	}
-	return text
+	return sheet.CSV(c.world.Stdout, []string{"time", "namespace", "pool", "mitigation", "revision", "attempt", "action", "by", "message"}, rows)
 }

@@ -1,6 +1,7 @@
 package rolloutcmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,16 +40,23 @@ const (
 )
 
 // cluster reads the API.
-type cluster struct{ rest.Interface }
+type cluster struct {
+	rest.Interface
+	// timeout bounds each request that is no watch.
+	timeout time.Duration
+}
 
 func openCluster(config *rest.Config) (*cluster, error) {
 	config = rest.CopyConfig(config)
+	// A watch is not bounded: it is open for as long as nothing happens.
+	timeout := cmp.Or(config.Timeout, requestTimeout)
+	config.Timeout = 0
 	config.QPS = -1 // the requests are few, and the API server shares itself out (API Priority and Fairness)
 	api, err := rest.RESTClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", err)
 	}
-	return &cluster{api}, nil
+	return &cluster{api, timeout}, nil
 }
 
 // kinds has a list and an object of each resource.
@@ -72,13 +80,13 @@ func (s source) options(options metav1.ListOptions) *metav1.ListOptions {
 }
 
 func (c *cluster) get(ctx context.Context, resource string, key types.NamespacedName, into runtime.Object) error {
-	ctx, stop := context.WithTimeout(ctx, requestTimeout)
+	ctx, stop := context.WithTimeout(ctx, c.timeout)
 	defer stop()
 	return c.Get().NamespaceIfScoped(key.Namespace, key.Namespace != "").Resource(resource).Name(key.Name).Do(ctx).Into(into)
 }
 
 func (c *cluster) page(ctx context.Context, s source, options metav1.ListOptions) (runtime.Object, error) {
-	ctx, stop := context.WithTimeout(ctx, requestTimeout)
+	ctx, stop := context.WithTimeout(ctx, c.timeout)
 	defer stop()
 	list := kinds[s.resource].list()
 	err := c.Get().NamespaceIfScoped(s.namespace, s.namespace != "").Resource(s.resource).VersionedParams(s.options(options), metav1.ParameterCodec).Do(ctx).Into(list)

@@ -4,11 +4,11 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -47,8 +47,8 @@ type orderCommand struct {
 	asks bool
 }
 
-func bindVerb(v verb) func(cli.World, *flag.FlagSet) func(context.Context, []string) error {
-	return func(w cli.World, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindVerb(v verb) func(cli.World, *pflag.FlagSet) func(context.Context, []string) error {
+	return func(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
 		c := bindOrder(w, flags, steer.Has{Reason: true, Targets: true})
 		c.verb = v
 		flags.Int64Var(&c.revision, "revision", 0, "`number` of the revision that is meant; the planned one if 0")
@@ -63,16 +63,15 @@ func bindVerb(v verb) func(cli.World, *flag.FlagSet) func(context.Context, []str
 	}
 }
 
-func bindResume(w cli.World, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindResume(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
 	c := bindOrder(w, flags, steer.Has{Targets: true})
 	c.resume = true
 	flags.BoolVar(&c.every, "all", false, "take back what pause --all has done")
 	return c.run
 }
 
-func bindOrder(w cli.World, flags *flag.FlagSet, has steer.Has) *orderCommand {
-	c := &orderCommand{world: w, flags: steer.BindFlags(flags, w, has), asks: terminal.IsTerminal(w.Stdin) && terminal.IsTerminal(w.Stderr)}
-	flags.BoolFunc("A", "short for --organization", func(string) error { return flags.Set("organization", "true") })
+func bindOrder(w cli.World, flags *pflag.FlagSet, has steer.Has) *orderCommand {
+	c := &orderCommand{world: w, flags: steer.BindFlags(flags, w, has.WithShort()), asks: terminal.IsTerminal(w.Stdin) && terminal.IsTerminal(w.Stderr)}
 	flags.BoolVar(&c.yes, "yes", false, "do not ask before something that affects every pool")
 	return c
 }

@@ -35,7 +35,7 @@ func render(status *RolloutStatus, l layout) []string {
 		out = append(out, l.summary(&status.Summaries[i])...)
 	}
 	if len(status.Summaries) == 0 {
-		return l.style.Wrap("", "", "No mitigation is planned for these pools.")
+		return l.style.Wrap("", "", "No mitigation is planned for the pools that are looked at; -A looks at those of all namespaces.")
 	}
 	shown, left := l.choose(status.Rollouts)
 	for _, r := range shown {

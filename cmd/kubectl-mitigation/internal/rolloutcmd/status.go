@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -46,31 +45,14 @@ const (
 type scope struct {
 	connection *fleet.Connection
 	all        bool
-	pools      poolNames
+	pools      cli.Names
 }
 
-// poolNames is a flag that may be repeated.
-type poolNames []string
-
-// String implements flag.Value.
-func (n *poolNames) String() string { return strings.Join(*n, ",") }
-
-// Set implements flag.Value.
-func (n *poolNames) Set(text string) error {
-	for name := range strings.SplitSeq(text, ",") {
-		if name == "" {
-			return errors.New("want names with commas between them")
-		}
-		*n = append(*n, name)
-	}
-	return nil
-}
-
-func bindScope(flags *flag.FlagSet) *scope {
+func bindScope(flags *pflag.FlagSet) *scope {
 	s := &scope{connection: fleet.Bind(flags)}
-	flags.BoolVar(&s.all, "all-namespaces", false, "pools of all namespaces")
-	flags.BoolVar(&s.all, "A", false, "short for --all-namespaces")
+	flags.BoolVarP(&s.all, "all-namespaces", "A", false, "pools of all namespaces")
 	flags.Var(&s.pools, "pool", "`names` of pools, NAME or NAMESPACE/NAME with commas between them; may be repeated; every pool if absent")
+	cli.OfKind(flags, "pool", cli.Pools)
 	return s
 }
 
@@ -150,15 +132,12 @@ type statusCommand struct {
 	gates   map[serverKey]string
 }
 
-func bindStatus(w cli.World, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindStatus(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
 	c := &statusCommand{world: w, scope: bindScope(flags), gates: map[serverKey]string{}}
-	for _, name := range []string{"watch", "w"} {
-		flags.BoolVar(&c.watch, name, false, "go on until nothing moves any more; drawn in place on a terminal, else a line for each change")
-	}
+	flags.BoolVarP(&c.watch, "watch", "w", false, "go on until nothing moves any more; drawn in place on a terminal, else a line for each change")
 	flags.DurationVar(&c.timeout, "timeout", 0, "with --watch: end after this `time`, such as 10m; never if 0")
-	for _, name := range []string{"output", "o"} {
-		flags.StringVar(&c.output, name, "table", "`form`: table, json or yaml; with --watch json and yaml print a document for each change")
-	}
+	flags.StringVarP(&c.output, "output", "o", "table", "`form`: table, json or yaml; with --watch json and yaml print a document for each change")
+	cli.OneOf(flags, "output", "table", "json", "yaml")
 	flags.IntVar(&c.limit, "limit", defaultLimit, "table: `number` of rollouts that are shown one by one, those first that need attention; 0 for all")
 	return func(ctx context.Context, operands []string) error {
 		if err := c.check(operands); err != nil {

@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,6 +22,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/spf13/pflag"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -120,7 +120,7 @@ func (u *terminalOf) start(ctx context.Context, stdout, stderr io.Writer, argume
 		if len(arguments) < len(words) || strings.Join(arguments[:len(words)], " ") != c.Name {
 			continue
 		}
-		flags := flag.NewFlagSet(c.Name, flag.ContinueOnError)
+		flags := pflag.NewFlagSet(c.Name, pflag.ContinueOnError)
 		flags.SetOutput(io.Discard)
 		run := c.Bind(w, flags)
 		rest := append([]string{"--kubeconfig", u.kubeconfig}, arguments[len(words):]...)

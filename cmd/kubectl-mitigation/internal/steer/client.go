@@ -2,6 +2,7 @@ package steer
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,8 +22,9 @@ import (
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 )
 
-// Manager is the field manager that the plugin writes with.
-const Manager = "kubectl-mitigation"
+// Manager is the field manager that the plugin writes with. It must not begin with "kubectl": Flux takes what managers of such names own for
+// edits by hand, makes it its own before each apply, and so removes it.
+const Manager = "ems-plugin"
 
 // Values of Options.DryRun, those of kubectl.
 const (
@@ -146,7 +148,7 @@ type Client struct{ rest rest.Interface }
 // NewClient returns a client for a configuration that package fleet has made.
 func NewClient(config *rest.Config) (*Client, error) {
 	config = rest.CopyConfig(config)
-	config.Timeout = requestTimeout
+	config.Timeout = cmp.Or(config.Timeout, requestTimeout)
 	client, err := rest.RESTClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig: %w", err)
@@ -222,7 +224,7 @@ func (c *Client) create(ctx context.Context, target Target) error {
 	object := map[string]any{
 		"apiVersion": emsv1.GroupVersion.String(), "kind": target.kind(), "metadata": target.metadata(),
 		// A spec must say something; this is what absence means.
-		specField: map[string]any{telemetryField: string(emsv1.Disabled)},
+		specField: map[string]any{telemetryField: map[string]any{}},
 	}
 	content, err := json.Marshal(object)
 	if err != nil {

@@ -3,12 +3,12 @@ package steer
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
@@ -23,9 +23,12 @@ const (
 	suspendField  = "suspend"
 	switchField   = "mitigations"
 	disabledField = "whenDisabled"
-	// telemetryField is written where a spec would be empty, which the API refuses: absence means the same.
+	// telemetryField is written, without content, where a spec would be empty, which the API refuses: absence means the same.
 	telemetryField = "telemetry"
 )
+
+// SuspendedBecause is the annotation that keeps who threw the switch for every mitigation, and why: spec.suspend has no place for it.
+const SuspendedBecause = "ems.mitigation.dev/suspended-because"
 
 // Commands are the verbs.
 func Commands() []cli.Command {
@@ -33,12 +36,13 @@ func Commands() []cli.Command {
 		{Name: "block", Arguments: "ID", Summary: "block a mitigation, or a part of one: it is not applied, and removed where it is", Bind: bindBlock},
 		{Name: "unblock", Arguments: "ID", Summary: "take a block back", Bind: bindUnblock},
 		{Name: "suspend", Arguments: "[ID]", Optional: true, Summary: "the kill switch: remove a mitigation, or with --all every one, also in Audit mode and while mitigations are disabled", Bind: bindSuspend},
-		{Name: "unsuspend", Arguments: "[ID]", Optional: true, Summary: "take the kill switch back", Bind: bindUnsuspend},
+		{Name: "unsuspend", Arguments: "[ID]", Optional: true, Summary: "take the kill switch back; what comes back goes through the stages of its rollout again", Bind: bindUnsuspend},
 		{Name: "approve", Arguments: "ID", Summary: "agree to a revision of a mitigation, for rollouts that ask a person", Bind: bindApprove},
 		{Name: "unapprove", Arguments: "ID", Summary: "take an approval back; a stage that has begun stays begun", Bind: bindUnapprove},
 		{Name: "enable", Summary: "switch the applying of mitigations on", Bind: bindEnable},
 		{Name: "disable", Summary: "switch the applying of mitigations off", Bind: bindDisable},
-		{Name: "repair", Arguments: "POOL|SERVER...", Summary: "make servers look at everything anew, and try again what they had given up", Bind: bindRepair},
+		{Name: "repair", Arguments: "POOL|SERVER...", Summary: "make servers look at everything anew, and try again what they had given up", Bind: bindRepair,
+			Completes: []cli.Completion{{Kinds: []cli.Kind{cli.Pools, cli.Servers}}}},
 	}
 }
 
@@ -76,7 +80,7 @@ func (f *Flags) exceptionOf(operands []string) (emsv1.Exception, error) {
 	return exception, nil
 }
 
-func bindBlock(w cli.World, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindBlock(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
 	f := BindFlags(flags, w, Has{Reason: true, Expires: true, Targets: true, Configuration: true})
 	return func(ctx context.Context, operands []string) error {
 		return f.putException(ctx, operands, blockedList, "blocked")
@@ -101,7 +105,7 @@ func (f *Flags) putException(ctx context.Context, operands []string, list, done 
 	return session.Each(ctx, targets, done, func(_ Target, d *Document) error { return d.Put(entry, list) })
 }
 
-func bindUnblock(w cli.World, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindUnblock(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
 	f := BindFlags(flags, w, Has{Targets: true, Configuration: true})
 	return func(ctx context.Context, operands []string) error {
 		return f.dropEntry(ctx, operands, blockedList, "unblocked")
@@ -151,7 +155,7 @@ func (d *Document) kin(id, list string) string {
 }
 
 // bindAll adds --all and returns what tells it from an id.
-func bindAll(flags *flag.FlagSet) func(operands []string) (bool, error) {
+func bindAll(flags *pflag.FlagSet) func(operands []string) (bool, error) {
 	all := flags.Bool("all", false, "every mitigation")
 	return func(operands []string) (bool, error) {
 		if *all == (len(operands) > 0) {
@@ -169,65 +173,73 @@ func (f *Flags) onlyAbove() error {
 	return nil
 }
 
-func bindSuspend(w cli.World, flags *flag.FlagSet) func(context.Context, []string) error {
-	f := BindFlags(flags, w, Has{Reason: true, Expires: true, Targets: true, Configuration: true})
+// bindKillSwitch binds a verb that is about one mitigation by its id, or with --all about every one.
+func bindKillSwitch(w cli.World, flags *pflag.FlagSet, has Has, one func(f *Flags, ctx context.Context, operands []string) error, all func(f *Flags, ctx context.Context) error) func(context.Context, []string) error {
+	f := BindFlags(flags, w, has)
 	isAll := bindAll(flags)
 	return func(ctx context.Context, operands []string) error {
-		all, err := isAll(operands)
-		switch {
-		case err != nil:
-			return err
-		case !all:
-			if err := f.onlyAbove(); err != nil {
-				return err
-			}
-			return f.putException(ctx, operands, suspendedList, "suspended")
-		case f.expires != "":
-			return cli.Misused("--expires: the switch for every mitigation has no expiry; take it back with unsuspend")
-		}
-		if err := f.Check(); err != nil {
-			return err
-		}
-		session, targets, err := f.verb()
+		everything, err := isAll(operands)
 		if err != nil {
 			return err
 		}
-		if f.reason != "" || f.owner != "" {
-			f.Note("spec.suspend has no place for a reason and an owner: they are not kept")
+		if everything {
+			return all(f, ctx)
 		}
-		return session.Each(ctx, targets, "all mitigations suspended", func(_ Target, d *Document) error {
-			d.Set(string(emsv1.SuspendRevert), suspendField)
-			return nil
-		})
+		if err := f.onlyAbove(); err != nil {
+			return err
+		}
+		return one(f, ctx, operands)
 	}
 }
 
-func bindUnsuspend(w cli.World, flags *flag.FlagSet) func(context.Context, []string) error {
-	f := BindFlags(flags, w, Has{Targets: true, Configuration: true})
-	isAll := bindAll(flags)
-	return func(ctx context.Context, operands []string) error {
-		all, err := isAll(operands)
-		switch {
-		case err != nil:
-			return err
-		case !all:
-			if err := f.onlyAbove(); err != nil {
-				return err
-			}
-			return f.dropEntry(ctx, operands, suspendedList, "no longer suspended")
-		}
-		if err := f.Check(); err != nil {
-			return err
-		}
-		session, targets, err := f.verb()
-		if err != nil {
-			return err
-		}
-		return session.Each(ctx, targets, "no longer suspended as a whole", func(_ Target, d *Document) error {
-			d.switchBack(string(emsv1.SuspendNone), suspendField)
-			return nil
-		})
+func bindSuspend(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
+	has := Has{Reason: true, Expires: true, Targets: true, Configuration: true}
+	return bindKillSwitch(w, flags, has, func(f *Flags, ctx context.Context, operands []string) error {
+		return f.putException(ctx, operands, suspendedList, "suspended")
+	}, (*Flags).suspendAll)
+}
+
+func (f *Flags) suspendAll(ctx context.Context) error {
+	if f.expires != "" {
+		return cli.Misused("--expires: the switch for every mitigation has no expiry; take it back with unsuspend")
 	}
+	if err := f.Check(); err != nil {
+		return err
+	}
+	session, targets, err := f.verb()
+	if err != nil {
+		return err
+	}
+	because := session.Owner(ctx)
+	if f.reason != "" {
+		because += ": " + f.reason
+	}
+	return session.Each(ctx, targets, "all mitigations suspended", func(_ Target, d *Document) error {
+		d.Set(string(emsv1.SuspendRevert), suspendField)
+		d.Annotate(SuspendedBecause, because)
+		return nil
+	})
+}
+
+func bindUnsuspend(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
+	return bindKillSwitch(w, flags, Has{Targets: true, Configuration: true}, func(f *Flags, ctx context.Context, operands []string) error {
+		return f.dropEntry(ctx, operands, suspendedList, "no longer suspended")
+	}, (*Flags).unsuspendAll)
+}
+
+func (f *Flags) unsuspendAll(ctx context.Context) error {
+	if err := f.Check(); err != nil {
+		return err
+	}
+	session, targets, err := f.verb()
+	if err != nil {
+		return err
+	}
+	return session.Each(ctx, targets, "no longer suspended as a whole", func(_ Target, d *Document) error {
+		d.switchBack(string(emsv1.SuspendNone), suspendField)
+		d.Unannotate(SuspendedBecause)
+		return nil
+	})
 }
 
 // switchBack takes a switch of the plugin away. Where another manager has one too, it wants the value that absence would mean, which
@@ -240,7 +252,7 @@ func (d *Document) switchBack(absence string, field ...string) {
 	d.Unset(field...)
 }
 
-func bindEnable(w cli.World, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindEnable(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
 	f := BindFlags(flags, w, Has{Targets: true, Configuration: true})
 	return func(ctx context.Context, _ []string) error {
 		if err := f.Check(); err != nil {
@@ -259,7 +271,7 @@ func bindEnable(w cli.World, flags *flag.FlagSet) func(context.Context, []string
 	}
 }
 
-func bindDisable(w cli.World, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindDisable(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
 	f := BindFlags(flags, w, Has{Targets: true, Configuration: true})
 	action := flags.String("when-disabled", "", "what becomes of applied mitigations, for pools: Keep or Remove, an `action`; as it is said there if absent, which is Keep if nobody does")
 	return func(ctx context.Context, _ []string) error {
@@ -287,17 +299,17 @@ func bindDisable(w cli.World, flags *flag.FlagSet) func(context.Context, []strin
 	}
 }
 
-func bindUnapprove(w cli.World, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindUnapprove(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
 	f := BindFlags(flags, w, Has{Targets: true, Configuration: true})
 	return func(ctx context.Context, operands []string) error {
 		return f.dropEntry(ctx, operands, approvedList, "no longer approved")
 	}
 }
 
-func bindApprove(w cli.World, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindApprove(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
 	f := BindFlags(flags, w, Has{Reason: true, Expires: true, Targets: true, Configuration: true})
 	revision := flags.Int64("revision", 0, "`revision` that was looked at; the one that is planned now if 0")
-	var stages names
+	var stages cli.Names
 	flags.Var(&stages, "stage", "`names` of stages and rings that the approval is for, with commas between them; may be repeated; all of them if absent")
 	return func(ctx context.Context, operands []string) error {
 		if *revision < 0 {

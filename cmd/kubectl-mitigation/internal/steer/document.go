@@ -209,12 +209,9 @@ func (d *Document) finish() {
 	}
 	alone := len(others(d.claims, []string{specField}, "")) == 0
 	switch {
-	case d.target == Global && (!alone || len(spec) > 1):
-		// No verb sets it, so it is what was filled in before.
-		delete(spec, telemetryField)
-	case d.target == Global && len(spec) == 0:
-		spec[telemetryField] = string(emsv1.Disabled)
-	case alone && len(spec) == 0:
+	case d.target == Global && alone && len(spec) == 0:
+		spec[telemetryField] = map[string]any{}
+	case d.target != Global && alone && len(spec) == 0:
 		spec[disabledField] = string(emsv1.KeepWhenDisabled)
 	}
 	if len(spec) == 0 {

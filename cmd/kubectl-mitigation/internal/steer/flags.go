@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"regexp"
@@ -13,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
 
@@ -27,6 +27,16 @@ type Has struct {
 	Reason, Expires bool
 	// Targets adds --pool and --organization, Configuration --configuration beside them.
 	Targets, Configuration bool
+	// Whole means the organisation where no pool is named.
+	Whole bool
+	// short adds -A to --organization.
+	short bool
+}
+
+// WithShort has -A for --organization as well, for verbs that ask before they change every pool.
+func (h Has) WithShort() Has {
+	h.short = true
+	return h
 }
 
 // Flags are the flags that the verbs have in common.
@@ -34,37 +44,21 @@ type Flags struct {
 	Connection *fleet.Connection
 
 	world         cli.World
-	set           *flag.FlagSet
+	set           *pflag.FlagSet
 	reason, owner string
 	expires       string
-	pools         names
+	pools         cli.Names
 	organization  bool
 	configuration string
 	dryRun        string
 	output        string
 	force         bool
-}
-
-// names is a flag that may be repeated, and whose value may be a list with commas.
-type names []string
-
-// String implements flag.Value.
-func (n *names) String() string { return strings.Join(*n, ",") }
-
-// Set implements flag.Value.
-func (n *names) Set(text string) error {
-	for name := range strings.SplitSeq(text, ",") {
-		if name == "" {
-			return errors.New("want names with commas between them")
-		}
-		*n = append(*n, name)
-	}
-	return nil
+	whole         bool
 }
 
 // BindFlags adds the flags.
-func BindFlags(flags *flag.FlagSet, w cli.World, has Has) *Flags {
-	f := &Flags{Connection: fleet.Bind(flags), world: w, set: flags}
+func BindFlags(flags *pflag.FlagSet, w cli.World, has Has) *Flags {
+	f := &Flags{Connection: fleet.Bind(flags), world: w, set: flags, whole: has.Whole}
 	if has.Reason {
 		flags.StringVar(&f.reason, "reason", "", "`text` that says why, for those who come across it later; required")
 		flags.StringVar(&f.owner, "owner", "", "`name` of the person or team to ask; who you are to the cluster if absent")
@@ -74,14 +68,20 @@ func BindFlags(flags *flag.FlagSet, w cli.World, has Has) *Flags {
 	}
 	if has.Targets {
 		flags.Var(&f.pools, "pool", "`names` of pools, NAME or NAMESPACE/NAME with commas between them; may be repeated")
-		flags.BoolVar(&f.organization, "organization", false, "every pool, by the MitigationConfiguration named global")
+		cli.OfKind(flags, "pool", cli.Pools)
+		short := ""
+		if has.short {
+			short = "A"
+		}
+		flags.BoolVarP(&f.organization, "organization", short, false, "every pool, by the MitigationConfiguration named global")
 	}
 	if has.Configuration {
 		flags.StringVar(&f.configuration, "configuration", "", "the pools that the MitigationConfiguration of this `name` chooses")
 	}
 	flags.StringVar(&f.dryRun, "dry-run", DryRunNone, "`mode`: none, client (send nothing, print with -o what would be applied) or server (let the server check, keep nothing)")
-	flags.StringVar(&f.output, "output", "", "print the object in a `format`, yaml, json or name, not what was done")
-	flags.StringVar(&f.output, "o", "", "`format`, short for --output")
+	flags.StringVarP(&f.output, "output", "o", "", "print the object in a `format`, yaml, json or name, not what was done")
+	cli.OneOf(flags, "dry-run", DryRunNone, DryRunClient, DryRunServer)
+	cli.OneOf(flags, "output", "yaml", "json", "name")
 	flags.BoolVar(&f.force, "force-conflicts", false, "take over what another field manager says, such as a GitOps repository")
 	return f
 }
@@ -101,7 +101,7 @@ func (f *Flags) Check() error {
 		}
 	}
 	switch ways := f.ways(); {
-	case ways != "" && chosen == 0:
+	case ways != "" && chosen == 0 && !f.whole:
 		return cli.Misused("%s: want one of them", ways)
 	case chosen > 1:
 		return cli.Misused("%s: want only one of them", ways)
@@ -181,6 +181,9 @@ type Session struct {
 	flags *Flags
 }
 
+// Pools reports whether the flags name pools.
+func (f *Flags) Pools() bool { return len(f.pools) > 0 }
+
 // Open makes ready for the cluster of the flags.
 func (f *Flags) Open() (*Session, error) {
 	config, namespace, err := f.Connection.Config()
@@ -198,7 +201,7 @@ func (f *Flags) Open() (*Session, error) {
 func (s *Session) Targets() ([]Target, error) {
 	f := s.flags
 	switch {
-	case f.organization:
+	case f.organization, f.whole && len(f.pools) == 0:
 		return []Target{Global}, nil
 	case f.configuration != "":
 		return []Target{{Name: f.configuration}}, nil

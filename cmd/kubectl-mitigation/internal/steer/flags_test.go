@@ -3,11 +3,12 @@ package steer_test
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"io"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/cli"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/steer"
@@ -72,7 +73,7 @@ func call(t *testing.T, line string) error {
 		if c.Name != words[0] {
 			continue
 		}
-		flags := flag.NewFlagSet(c.Name, flag.ContinueOnError)
+		flags := pflag.NewFlagSet(c.Name, pflag.ContinueOnError)
 		flags.SetOutput(io.Discard)
 		run := c.Bind(cli.World{Stdout: &bytes.Buffer{}, Stderr: &bytes.Buffer{}, Now: func() time.Time { return now }}, flags)
 		operands, rest := []string(nil), words[1:]

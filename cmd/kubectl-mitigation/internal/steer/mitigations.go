@@ -3,12 +3,12 @@ package steer
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -154,7 +154,7 @@ func (s *Session) explainStages(ctx context.Context, target Target, approval ems
 	}
 }
 
-func bindRepair(w cli.World, flags *flag.FlagSet) func(context.Context, []string) error {
+func bindRepair(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
 	f := BindFlags(flags, w, Has{})
 	return func(ctx context.Context, operands []string) error {
 		if err := f.Check(); err != nil {

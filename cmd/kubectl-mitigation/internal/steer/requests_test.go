@@ -43,7 +43,7 @@ func (a *api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			a.t.Error(err)
 		}
 		a.applied = append(a.applied, document)
-		if r.URL.Query().Get("fieldManager") != "kubectl-mitigation" || r.URL.Query().Has("force") || r.Header.Get("Content-Type") != "application/apply-patch+yaml" {
+		if r.URL.Query().Get("fieldManager") != "ems-plugin" || r.URL.Query().Has("force") || r.Header.Get("Content-Type") != "application/apply-patch+yaml" {
 			a.t.Errorf("request = %s, %s", r.URL, r.Header.Get("Content-Type"))
 		}
 		if len(a.applied) <= a.lose {

@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
 	"io"
 	"os"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"github.com/spf13/pflag"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -92,7 +92,7 @@ func (w *world) run(ctx context.Context, line string) (stdout, stderr string, er
 		if c.Name != words[0] {
 			continue
 		}
-		flags := flag.NewFlagSet(c.Name, flag.ContinueOnError)
+		flags := pflag.NewFlagSet(c.Name, pflag.ContinueOnError)
 		flags.SetOutput(io.Discard)
 		run := c.Bind(cli.World{Stdout: &out, Stderr: &errs, Now: func() time.Time { return now }, Getenv: os.Getenv}, flags)
 		operands, rest := []string(nil), append([]string{"--kubeconfig", w.kubeconfig}, words[1:]...)
@@ -217,7 +217,7 @@ var _ = Describe("Blocking beside a repository", func() {
 		w.must(ctx, "block M1 --pool mail --reason other --force-conflicts")
 		blocked := w.pool(ctx).Spec.Blocked
 		Expect(blocked).To(Equal([]emsv1.Exception{{ID: "m1", Reason: "other", Owner: "alice"}}), "an expiry of the other manager must not be left")
-		Expect(w.tryApply(ctx, "blocked:\n- {id: m1, reason: of the repository}")).To(MatchError(ContainSubstring("conflict with \"kubectl-mitigation\"")))
+		Expect(w.tryApply(ctx, "blocked:\n- {id: m1, reason: of the repository}")).To(MatchError(ContainSubstring("conflict with \"ems-plugin\"")))
 	})
 
 	It("removes an entry of the repository only when told to", func(ctx SpecContext) {
@@ -346,6 +346,16 @@ var _ = Describe("Switches", func() {
 		Expect(stdout).To(HaveSuffix("mitigations enabled already\n"))
 	})
 
+	It("remember who threw the one for everything, and why", func(ctx SpecContext) {
+		because := func() string { return w.pool(ctx).Annotations[steer.SuspendedBecause] }
+		w.must(ctx, "suspend --all --pool mail --owner mail_team --reason mail_is_down")
+		Expect(because()).To(Equal("mail team: mail is down"))
+		w.must(ctx, "suspend --all --pool mail --owner mail_team")
+		Expect(because()).To(Equal("mail team"))
+		w.must(ctx, "unsuspend --all --pool mail")
+		Expect(because()).To(BeEmpty())
+	})
+
 	It("of a repository are not overruled without being told to", func(ctx SpecContext) {
 		w.apply(ctx, "mitigations: Disabled")
 		_, _, err := w.run(ctx, "enable --pool mail")
@@ -362,7 +372,7 @@ var _ = Describe("Switches", func() {
 		Expect(stdout).To(Equal("mitigationconfiguration.ems.mitigation.dev/global: M1 suspended\n"))
 		w.must(ctx, "unsuspend M1 --organization")
 		Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(global), global)).To(Succeed())
-		Expect(global.Spec).To(Equal(emsv1.MitigationConfigurationSpec{Telemetry: emsv1.Disabled}), "a spec must say something")
+		Expect(global.Spec).To(Equal(emsv1.MitigationConfigurationSpec{Telemetry: &emsv1.TelemetrySpec{}}), "a spec must say something")
 
 		By("leaving what it left to a repository")
 		const repository = "apiVersion: ems.mitigation.dev/v1alpha1\nkind: MitigationConfiguration\nmetadata: {name: global}\nspec: {blocked: [{id: M2, reason: x}]}"
@@ -373,7 +383,7 @@ var _ = Describe("Switches", func() {
 		Expect(global.Spec.Blocked).To(HaveLen(2))
 		w.must(ctx, "unblock M1 --organization")
 		Expect(env.Client.Get(ctx, client.ObjectKeyFromObject(global), global)).To(Succeed())
-		Expect(global.Spec).To(Equal(emsv1.MitigationConfigurationSpec{Telemetry: emsv1.Disabled, Blocked: []emsv1.Exception{{ID: "M2", Reason: "x"}}}))
+		Expect(global.Spec).To(Equal(emsv1.MitigationConfigurationSpec{Telemetry: &emsv1.TelemetrySpec{}, Blocked: []emsv1.Exception{{ID: "M2", Reason: "x"}}}))
 	})
 })
 

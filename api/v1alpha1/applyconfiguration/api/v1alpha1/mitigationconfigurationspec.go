@@ -36,9 +36,9 @@ type MitigationConfigurationSpecApplyConfiguration struct {
 	// rollout holds what counts for pools that do not say; global only. progress, pausedUntilTime and windows bind every
 	// pool, beside its own; orders count where the pool has none for the same mitigation.
 	Rollout *RolloutSpecApplyConfiguration `json:"rollout,omitempty"`
-	// telemetry switches diagnostic data on. Defaults to Disabled; global only. Accepted without effect in this
-	// version: nothing is ever sent.
-	Telemetry *apiv1alpha1.Switch `json:"telemetry,omitempty"`
+	// telemetry says whether diagnostic data is sent, and where to; global only. Without it, what the manager was installed
+	// with counts, which is to send nothing unless it was given an endpoint.
+	Telemetry *TelemetrySpecApplyConfiguration `json:"telemetry,omitempty"`
 }
 
 // MitigationConfigurationSpecApplyConfiguration constructs a declarative configuration of the MitigationConfigurationSpec type for use with
@@ -147,7 +147,7 @@ func (b *MitigationConfigurationSpecApplyConfiguration) WithRollout(value *Rollo
 // WithTelemetry sets the Telemetry field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Telemetry field is set to the value of the last call.
-func (b *MitigationConfigurationSpecApplyConfiguration) WithTelemetry(value apiv1alpha1.Switch) *MitigationConfigurationSpecApplyConfiguration {
-	b.Telemetry = &value
+func (b *MitigationConfigurationSpecApplyConfiguration) WithTelemetry(value *TelemetrySpecApplyConfiguration) *MitigationConfigurationSpecApplyConfiguration {
+	b.Telemetry = value
 	return b
 }

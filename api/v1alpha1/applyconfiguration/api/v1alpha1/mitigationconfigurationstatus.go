@@ -19,6 +19,8 @@ type MitigationConfigurationStatusApplyConfiguration struct {
 	Pools *int32 `json:"pools,omitempty"`
 	// blocked lists the ids of spec.blocked that count now, for people.
 	Blocked *string `json:"blocked,omitempty"`
+	// telemetry tells what becomes of diagnostic data; global only.
+	Telemetry *TelemetryStatusApplyConfiguration `json:"telemetry,omitempty"`
 }
 
 // MitigationConfigurationStatusApplyConfiguration constructs a declarative configuration of the MitigationConfigurationStatus type for use with
@@ -61,5 +63,13 @@ func (b *MitigationConfigurationStatusApplyConfiguration) WithPools(value int32)
 // If called multiple times, the Blocked field is set to the value of the last call.
 func (b *MitigationConfigurationStatusApplyConfiguration) WithBlocked(value string) *MitigationConfigurationStatusApplyConfiguration {
 	b.Blocked = &value
+	return b
+}
+
+// WithTelemetry sets the Telemetry field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Telemetry field is set to the value of the last call.
+func (b *MitigationConfigurationStatusApplyConfiguration) WithTelemetry(value *TelemetryStatusApplyConfiguration) *MitigationConfigurationStatusApplyConfiguration {
+	b.Telemetry = value
 	return b
 }

@@ -35,6 +35,9 @@ type PoolMitigationConfigSpecApplyConfiguration struct {
 	Rollout *RolloutSpecApplyConfiguration `json:"rollout,omitempty"`
 	// healthChecks say how a server proves that a mitigation does no harm.
 	HealthChecks *HealthChecksApplyConfiguration `json:"healthChecks,omitempty"`
+	// telemetry Disabled leaves the pool's servers out of diagnostic data. Defaults to Enabled, by which they are part of it if
+	// the organisation sends any.
+	Telemetry *apiv1alpha1.Switch `json:"telemetry,omitempty"`
 }
 
 // PoolMitigationConfigSpecApplyConfiguration constructs a declarative configuration of the PoolMitigationConfigSpec type for use with
@@ -130,5 +133,13 @@ func (b *PoolMitigationConfigSpecApplyConfiguration) WithRollout(value *RolloutS
 // If called multiple times, the HealthChecks field is set to the value of the last call.
 func (b *PoolMitigationConfigSpecApplyConfiguration) WithHealthChecks(value *HealthChecksApplyConfiguration) *PoolMitigationConfigSpecApplyConfiguration {
 	b.HealthChecks = value
+	return b
+}
+
+// WithTelemetry sets the Telemetry field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Telemetry field is set to the value of the last call.
+func (b *PoolMitigationConfigSpecApplyConfiguration) WithTelemetry(value apiv1alpha1.Switch) *PoolMitigationConfigSpecApplyConfiguration {
+	b.Telemetry = &value
 	return b
 }
