@@ -121,6 +121,27 @@ func (m *machine) wantState(pool string, want control.PoolState) {
 	}
 }
 
+// The agent asks for pools while it stops one, and what a killed agent called goes on beside what the next one calls.
+func TestCallsAtTheSameTimeLoseNothing(t *testing.T) {
+	m := newMachine(t, map[string]any{})
+	const together = 12
+	errs := make(chan error, together)
+	for range together {
+		go func() {
+			_, err := m.driver.State(t.Context(), "Idle")
+			errs <- err
+		}()
+	}
+	for range together {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	if got := len(m.calls()); got != together {
+		t.Errorf("the server knows of %d calls, want %d", got, together)
+	}
+}
+
 func TestAPoolIsStoppedAndStartedByTheProgram(t *testing.T) {
 	m := newMachine(t, map[string]any{"slow": 2})
 	if err := m.driver.Stop(t.Context(), "r d's POOL"); err != nil {

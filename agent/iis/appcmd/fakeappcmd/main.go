@@ -1,6 +1,7 @@
 // Command fakeappcmd behaves as appcmd.exe is reported to, for tests of processes on machines without IIS: output, exit
 // codes, translated messages, errors on either stream, states that take their time, a service that breaks off calls. Its
-// server is a JSON file, which is named by the environment variable FAKE_APPCMD and changed by every call.
+// server is a JSON file, which is named by the environment variable FAKE_APPCMD and changed by every call. Calls at the same time, and
+// calls that are killed, leave it whole, as WAS does with what it keeps.
 //
 // Where an exit code has only eight bits, the full one stands in the file of that name with ".exit" behind it.
 package main
@@ -89,20 +90,14 @@ func main() {
 }
 
 func run(path string, args []string, stdout, stderr io.Writer) (int, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return 0, err
-	}
 	var s server
-	if err := json.Unmarshal(data, &s); err != nil {
-		return 0, err
-	}
-	s.Calls = append(s.Calls, strings.Join(args, "|"))
-	output, failed := s.answer(args)
-	if data, err = json.Marshal(s); err != nil {
-		return 0, err
-	}
-	if err := os.WriteFile(path, data, 0o600); err != nil {
+	var output string
+	var failed *failure
+	err := change(path, &s, func() {
+		s.Calls = append(s.Calls, strings.Join(args, "|"))
+		output, failed = s.answer(args)
+	})
+	if err != nil {
 		return 0, err
 	}
 	<-time.After(time.Duration(s.Hang) * time.Millisecond)
@@ -125,6 +120,61 @@ func run(path string, args []string, stdout, stderr io.Writer) (int, error) {
 		fmt.Fprintf(to, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<appcmd>\r\n    <ERROR message=\"%s\" />\r\n</appcmd>\r\n", escape(message))
 	}
 	return code, nil
+}
+
+const (
+	// again is the pause between tries, tries how many there are: five seconds in all.
+	again = 10 * time.Millisecond
+	tries = 500
+	// stale is how old the lock of a call is that was killed: calls hold it for a millisecond.
+	stale = 2 * time.Second
+)
+
+// change reads the server from its file, changes it and puts it back, alone and in one step.
+func change(path string, s *server, answer func()) error {
+	lock := path + ".lock"
+	err := persist(func() error {
+		if info, err := os.Stat(lock); err == nil && time.Since(info.ModTime()) > stale {
+			_ = os.Remove(lock)
+		}
+		f, err := os.OpenFile(lock, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		return f.Close()
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = persist(func() error { return os.Remove(lock) }) }()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, s); err != nil {
+		return err
+	}
+	answer()
+	if data, err = json.Marshal(s); err != nil {
+		return err
+	}
+	beside := path + ".new"
+	if err := os.WriteFile(beside, data, 0o600); err != nil {
+		return err
+	}
+	return persist(func() error { return os.Rename(beside, path) })
+}
+
+// persist tries until it succeeds: on Windows a file that somebody reads in that moment can neither be replaced nor removed.
+func persist(try func() error) error {
+	var err error
+	for range tries {
+		if err = try(); err == nil {
+			return nil
+		}
+		<-time.After(again)
+	}
+	return err
 }
 
 func escape(s string) string {
@@ -155,7 +205,7 @@ func (s *server) answer(args []string) (string, *failure) {
 	if args[0] == "list" {
 		return s.list(p)
 	}
-	return s.change(args[0], args[2], p)
+	return s.control(args[0], args[2], p)
 }
 
 func (s *server) config(args []string) (string, *failure) {
@@ -217,7 +267,7 @@ func (s *server) list(p *pool) (string, *failure) {
 	return `    <APPPOOL APPPOOL.NAME="` + escape(p.Name) + `" PipelineMode="Integrated" RuntimeVersion="v4.0" state="` + state + "\" />\r\n", nil
 }
 
-func (s *server) change(verb, name string, p *pool) (string, *failure) {
+func (s *server) control(verb, name string, p *pool) (string, *failure) {
 	var passing, state string
 	var already *failure
 	switch verb {
