@@ -38,7 +38,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.servers, "n", 1000, "`number` of servers")
 	flag.IntVar(&o.pools, "pools", 0, "`number` of pools (default: one for each thousand servers)")
-	flag.StringVar(&o.only, "scenarios", "", "`names` of scenarios, separated by commas, beside connect (default: all). Those after publish need it")
+	flag.StringVar(&o.only, "scenarios", "", "`names` of scenarios, separated by commas, beside connect (default: all). Those after publish need it; ansible is one that runs by itself")
 	flag.StringVar(&o.out, "out", filepath.Join("bin", "scale"), "`folder` for results")
 	flag.StringVar(&o.memory, "memory", "/dev/shm", "`folder` for the servers' disks, best in memory")
 	flag.StringVar(&o.programs, "programs", "", "`folder` with manager, ems-agent and kubectl-mitigation (default: they are built)")
@@ -67,6 +67,9 @@ func choose(names string) ([]scenario, error) {
 	all := scenarios()
 	if names == "" {
 		return all, nil
+	}
+	if alone := comparison(); names == alone.name {
+		return []scenario{alone}, nil
 	}
 	wanted := strings.Split(names, ",")
 	for _, name := range wanted {

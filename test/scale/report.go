@@ -56,6 +56,7 @@ func printResult(out io.Writer, r *Result) {
 		fmt.Fprintf(table, "  %s, %d times\tp50 %.2f  p90 %.2f  p99 %.2f  max %.2f s\t\n", name, d.Count, d.P50, d.P90, d.P99, d.Max)
 	}
 	_ = table.Flush()
+	printComparison(out, r.Comparison)
 	fmt.Fprintf(out, "  requests: %s; %.1f MB from the API server\n", requestsText(r.Requests), r.Bytes/1e6)
 	if len(r.Refused) > 0 {
 		fmt.Fprintf(out, "  of these refused: %s\n", requestsText(r.Refused))

@@ -25,6 +25,8 @@ type Result struct {
 	// Figures are what the goals speak of, and others.
 	Figures []Figure                `json:"figures"`
 	Times   map[string]Distribution `json:"times,omitempty"`
+	// Comparison are the ways that were compared, of the scenario that does.
+	Comparison []Way `json:"comparison,omitempty"`
 	// Requests that the API server answered, by verb and resource, and Refused those of them that it answered with an error, by status
 	// too: 429 and 504 are those that it had no time for. Bytes are those of its answers and events.
 	Requests map[string]float64 `json:"requests"`
