@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -124,6 +125,9 @@ func serverHandler() handler.EventHandler {
 
 // news reports whether a server says something else of rollouts than before, and whether that is a failure.
 func news(before, after *emsv1.PoolServer) (changed, bad bool) {
+	if sameGates(before.Status.Mitigations, after.Status.Mitigations) {
+		return false, false // Nearly every report: a server speaks of a hundred mitigations, and of one of them something new.
+	}
 	was := make(map[string]emsv1.ServerGate, len(before.Status.Mitigations))
 	for i := range before.Status.Mitigations {
 		if m := &before.Status.Mitigations[i]; m.Gate.Rollout != "" {
@@ -143,6 +147,13 @@ func news(before, after *emsv1.PoolServer) (changed, bad bool) {
 		}
 	}
 	return changed || is != len(was), bad
+}
+
+// sameGates reports whether two reports say the same of rollouts, mitigation by mitigation in the same order.
+func sameGates(before, after []emsv1.ServerMitigation) bool {
+	return slices.EqualFunc(before, after, func(a, b emsv1.ServerMitigation) bool {
+		return a.ID == b.ID && a.Gate.Rollout == b.Gate.Rollout && a.Gate.Verdict == b.Gate.Verdict
+	})
 }
 
 func sameLabels(a, b client.Object) bool { return maps.Equal(a.GetLabels(), b.GetLabels()) }
