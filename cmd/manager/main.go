@@ -34,6 +34,7 @@ type options struct {
 	metrics      scrape.Options
 	page         page.Options
 	probeAddress string
+	pprofAddress string
 	leaderElect  bool
 	namespace    string
 	telemetry    telemetry.Endpoint
@@ -49,6 +50,7 @@ func (o *options) bind(flags *flag.FlagSet) {
 	flags.StringVar(&o.page.Address, "page-bind-address", "0", "address that the fleet page is served on, over TLS, such as :8444; 0 serves none")
 	flags.StringVar(&o.page.CertDir, "page-cert-dir", "", "folder with tls.crt and tls.key for the fleet page; without it the manager signs a certificate for itself")
 	flags.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address that /healthz and /readyz are served on; 0 serves none")
+	flags.StringVar(&o.pprofAddress, "pprof-bind-address", "0", "address on the loopback interface that profiles are served on, such as localhost:6060; 0 serves none")
 	flags.BoolVar(&o.leaderElect, "leader-elect", false, "run only while this manager holds the lease, so that several can stand by")
 	flags.StringVar(&o.namespace, "namespace", os.Getenv("POD_NAMESPACE"), "the manager's own namespace; defaults to $POD_NAMESPACE, then ems-system")
 	flags.StringVar(&o.telemetry.URL, "telemetry-url", "", "https URL of an endpoint of your own that diagnostic data is sent to once an hour, unless the MitigationConfiguration global says something else; empty sends none")
@@ -90,7 +92,7 @@ func (o *options) validate() (shard.Name, error) {
 	case o.telemetry.URL != "":
 		err = errors.New("--telemetry-url: the main manager sends the data of all servers, one with --shard none")
 	}
-	return mine, errors.Join(err, o.metrics.Validate(), o.page.Validate())
+	return mine, errors.Join(err, o.metrics.Validate(), o.page.Validate(), scrape.ValidateProfiles(o.pprofAddress))
 }
 
 func run(ctx context.Context, o options) error {
@@ -109,6 +111,7 @@ func run(ctx context.Context, o options) error {
 		Client:                        controllers.ClientOptions(),
 		Metrics:                       o.metrics.Server(),
 		HealthProbeBindAddress:        o.probeAddress,
+		PprofBindAddress:              o.pprofAddress,
 		Controller:                    config.Controller{ReconciliationTimeout: reconcileTimeout},
 		LeaderElection:                o.leaderElect,
 		LeaderElectionID:              mine.Lease(),
