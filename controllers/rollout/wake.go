@@ -25,9 +25,9 @@ import (
 
 const (
 	// burst is how long changes of Mitigations and of other pools are gathered before plans are rendered again.
-	burst = 500 * time.Millisecond
-	// reports is how long good news of servers are gathered. A stage of thousands of servers ends that much later.
-	reports = 300 * time.Millisecond
+	burst = 250 * time.Millisecond
+	// reports is how long good news of servers are gathered. Each stage ends that much later.
+	reports = 150 * time.Millisecond
 	// alarm is how long bad news are gathered: nobody notices the wait, and a pool whose servers all fail at once is not planned
 	// anew for each of them.
 	alarm = 50 * time.Millisecond
