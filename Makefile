@@ -219,7 +219,7 @@ mutation: ## Take each step out of the signature verification in turn and show t
 .PHONY: scale
 scale: build controlplane ## Measure with N (default 1000) simulated servers (about eight minutes). SCENARIOS=seen,publish,..., POOLS.
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/ensure.sh) $(GO) run ./test/scale -n $(or $(N),1000) -programs bin \
-		$(if $(POOLS),-pools $(POOLS)) $(if $(SCENARIOS),-scenarios '$(SCENARIOS)')
+		$(if $(POOLS),-pools $(POOLS)) $(if $(PROFILE),-profile '$(PROFILE)') $(if $(SCENARIOS),-scenarios '$(SCENARIOS)')
 
 .PHONY: compare
 compare: build controlplane ## Put the same rule on N (default 200) servers by Ansible of Debian and by EMS, and compare (about fifteen minutes).
