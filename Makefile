@@ -219,7 +219,14 @@ mutation: ## Take each step out of the signature verification in turn and show t
 .PHONY: scale
 scale: build controlplane ## Measure with N (default 1000) simulated servers (about eight minutes). SCENARIOS=seen,publish,..., POOLS.
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/ensure.sh) $(GO) run ./test/scale -n $(or $(N),1000) -programs bin \
-		$(if $(POOLS),-pools $(POOLS)) $(if $(SCENARIOS),-scenarios '$(SCENARIOS)')
+		$(if $(POOLS),-pools $(POOLS)) $(if $(PROFILE),-profile '$(PROFILE)') $(if $(SCENARIOS),-scenarios '$(SCENARIOS)')
+
+.PHONY: compare
+compare: build controlplane ## Put the same rule on N (default 200) servers by Ansible of Debian and by EMS, and compare (about fifteen minutes).
+	@status=0; playbook=$$(hack/ansible/ensure.sh) || status=$$?; \
+	if [ $$status -eq 3 ]; then echo "SKIPPED: nothing was compared, see above"; exit 0; elif [ $$status -ne 0 ]; then exit $$status; fi; \
+	EMS_ANSIBLE_PLAYBOOK=$$playbook KUBEBUILDER_ASSETS=$$(hack/controlplane/ensure.sh) \
+		$(GO) run ./test/scale -n $(or $(N),200) -programs bin -scenarios ansible -out bin/compare
 
 .PHONY: vuln
 vuln: $(TOOLS_STAMP) ## Look for known vulnerabilities in what the programs call (asks vuln.go.dev, or the database that GOVULNDB names).

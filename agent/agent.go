@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -35,11 +36,13 @@ func Run(ctx context.Context, o Options) error {
 		klog.SetLogger(o.Log.WithName("client-go"))
 		crlog.SetLogger(o.Log.WithName("client"))
 	}
-	release, err := state.Claim(o.StateDir)
-	if err != nil {
-		return fmt.Errorf("agent: %w", err)
+	if !o.Shared {
+		release, err := state.Claim(o.StateDir)
+		if err != nil {
+			return fmt.Errorf("agent: %w", err)
+		}
+		defer release()
 	}
-	defer release()
 	reached, err := connect(o)
 	if err != nil {
 		return fmt.Errorf("agent: %w", err)
@@ -85,10 +88,26 @@ func Run(ctx context.Context, o Options) error {
 	if !o.Shared {
 		files = either(ctx, watchFolder(ctx, o.configDir(), o.Log), files)
 	}
-	runTriggered(ctx, clock.RealClock{}, control.Changes(), files, loop.pass)
+	runTriggered(ctx, clock.RealClock{}, control.Changes(), files, work{pass: inTurn(o.Turns, loop.pass), leisure: loop.leisure})
 	err = errors.Join(<-background, <-background, <-background, <-background, <-background)
 	o.Log.Info("Agent stops")
 	return err
+}
+
+// inTurn makes a pass wait for its turn, if there are turns.
+func inTurn(turns chan struct{}, pass func(context.Context) time.Time) func(context.Context) time.Time {
+	if turns == nil {
+		return pass
+	}
+	return func(ctx context.Context) time.Time {
+		select {
+		case turns <- struct{}{}:
+		case <-ctx.Done():
+			return time.Time{}
+		}
+		defer func() { <-turns }()
+		return pass(ctx)
+	}
 }
 
 // view is what the agent needs of the cluster in all.
@@ -120,7 +139,7 @@ func newLoop(o Options, c view, memory *state.Memory, clk clock.WithTicker) (*lo
 		checker:   health.New(health.Options{Lister: drivers.ListerFor(runtime.GOOS, o.IISRoot, o.AppCmd), Services: services, Clock: clk}),
 		preview:   func() (preview, error) { return iis.NewPreview(options) },
 		facts:     func() (policy.Facts, error) { return facts.Read(sources) },
-		announcer: announcer{write: o.Events},
+		announcer: announcer{write: o.Events}, random: rand.Float64,
 	}
 	l.recallUntold()
 	return l, nil

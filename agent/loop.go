@@ -10,6 +10,7 @@ import (
 	"maps"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,6 +94,10 @@ type loop struct {
 	announcer  announcer
 	// metrics is nil if nobody asked for them.
 	metrics *metricsfile.File
+	// followed is the plan that the last pass carried out to the end; nil if it left something undone.
+	followed *enforce.Plan
+	// random gives numbers from 0 up to 1.
+	random func() float64
 	// switched is what people said at the server, as it was read last; nil before the first time.
 	switched *switches.Switches
 }
@@ -101,7 +106,7 @@ type loop struct {
 const maxUnannounced = 256
 
 const (
-	// soon is how near the next look has to be for the cluster to be waited for only patience in all: a server that gets
+	// soon is how near the next look has to be for the cluster to be waited for only patience, once for what is read and once for the report: a server that gets
 	// worse, or a block that ends, does not wait for an API server that does not answer.
 	soon     = interval
 	patience = 3 * time.Second
@@ -110,14 +115,11 @@ const (
 // pass looks at everything once and brings the server to what is wanted. It returns when that has to happen again at the
 // latest; zero for no reason.
 func (l *loop) pass(ctx context.Context) time.Time {
-	toCluster, goesOn := l.whileNothingIsSwitched(ctx)
+	undisturbed, goesOn := l.whileNothingIsSwitched(ctx)
 	defer goesOn()
-	if !l.next.IsZero() && l.next.Sub(l.clock.Now()) < soon {
-		var cancel context.CancelFunc
-		toCluster, cancel = context.WithTimeout(toCluster, patience)
-		defer cancel()
-	}
+	toCluster, cancel := l.patient(undisturbed)
 	report := l.enforce(ctx, toCluster)
+	cancel()
 	if ctx.Err() != nil {
 		return time.Time{} // half of the work was cut short by the stop; the next process begins with all of it
 	}
@@ -128,6 +130,9 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	l.unannounced = append(l.unannounced, report.Changes...)
 	l.unannounced = l.unannounced[max(0, len(l.unannounced)-maxUnannounced):]
 	report.Changes = l.unannounced
+	// What the server itself took its time for is no reason to give up a report before it is made.
+	toCluster, cancel = l.patient(undisturbed)
+	defer cancel()
 	err := l.control.Report(toCluster, report)
 	if err == nil {
 		l.unannounced = nil
@@ -135,7 +140,7 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	l.keepUntold()
 	next := l.next
 	if held, ok := errors.AsType[*cluster.HeldError](err); ok {
-		err = nil
+		err = held.After
 		if next.IsZero() || held.Until.Before(next) {
 			next = held.Until
 		}
@@ -148,10 +153,18 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	return next
 }
 
+// patient limits how long the cluster is waited for, if the next look at the server is near.
+func (l *loop) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	if l.next.IsZero() || l.next.Sub(l.clock.Now()) >= soon {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, patience)
+}
+
 // enforce does the work of a pass and says what there is to report. toCluster is for what the cluster is asked for.
 func (l *loop) enforce(ctx, toCluster context.Context) cluster.Report {
 	var report cluster.Report
-	l.next = time.Time{}
+	l.next, l.followed = time.Time{}, nil
 	plan, planErr := l.plan()
 	if plan != nil {
 		report.PlanGeneration = plan.Generation
@@ -197,7 +210,26 @@ func (l *loop) enforce(ctx, toCluster context.Context) cluster.Report {
 		report.Problem = problemOf(err, "see the agent's log on the server")
 	}
 	l.logOnce(&l.problem, err, "Work is impeded", "Work goes on")
+	if err == nil && !slices.ContainsFunc(report.Results, undone) {
+		l.followed = plan
+	}
 	return report
+}
+
+// undone reports whether the server is not yet as the plan wants it, so that another plan could help.
+func undone(r enforce.Result) bool {
+	return r.State == enforce.Failed || r.State == enforce.Pending && r.Transient || r.Ineffective()
+}
+
+// leisure is how long the pass may wait that a change of the plan causes: not at all if the change concerns this server. Otherwise each
+// server takes a moment of its own within the window of reports. When something is published for ten thousand servers, those of the first
+// stage do not compete for the API server with all others, which fetch the document for a stage that comes later.
+func (l *loop) leisure() time.Duration {
+	plan, known, err := l.control.Plan()
+	if err != nil || !known || l.followed == nil || enforce.Concerns(l.name, l.followed, plan) {
+		return 0
+	}
+	return time.Duration(float64(l.followed.Reporting.Window) * l.random())
 }
 
 // plan returns the plan to follow: the cluster's, or the last one while the cluster is away or its plan cannot be read.

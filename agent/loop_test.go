@@ -47,7 +47,7 @@ const ruleText = `<rewrite><rules><rule name="Block probe" patternSyntax="ECMASc
 
 // fleet is a cluster with one server: a real IIS tree, the real parts of the agent, and a cluster made of values.
 type fleet struct {
-	*testing.T
+	testing.TB
 
 	root, stateDir, trustFile string
 	keys                      *pki.PKI
@@ -99,7 +99,7 @@ func (f *fleet) Report(_ context.Context, r cluster.Report) error {
 	return nil
 }
 
-func newFleet(t *testing.T) *fleet {
+func newFleet(t testing.TB) *fleet {
 	t.Helper()
 	keys, err := sharedKeys()
 	if err != nil {
@@ -107,7 +107,7 @@ func newFleet(t *testing.T) *fleet {
 	}
 	dir := t.TempDir()
 	f := &fleet{
-		T: t, root: filepath.Join(dir, "drive"), stateDir: filepath.Join(dir, "state"), trustFile: filepath.Join(dir, "trust.yaml"),
+		TB: t, root: filepath.Join(dir, "drive"), stateDir: filepath.Join(dir, "state"), trustFile: filepath.Join(dir, "trust.yaml"),
 		keys: keys, clock: clocktesting.NewFakeClock(now), bundles: map[string]documents.Bundle{}, plan: &enforce.Plan{Generation: 1},
 		said: facts.Facts{Product: "ExchangeServer"},
 	}
@@ -131,7 +131,7 @@ func (f *fleet) restart() {
 		f.Fatal(err)
 	}
 	loop, err := newLoop(Options{
-		Server: "fe01", IISRoot: f.root, StateDir: f.stateDir, TrustFile: f.trustFile, Facts: f.said, Log: testr.New(f.T),
+		Server: "fe01", IISRoot: f.root, StateDir: f.stateDir, TrustFile: f.trustFile, Facts: f.said, Log: testr.NewWithInterface(f.TB, testr.Options{}),
 		AppCmd: drivers.NoAppCmd, // on Windows as well: there is no IIS below the root
 	}, f, memory, f.clock)
 	if err != nil {
@@ -767,5 +767,61 @@ func TestLoopReportsNothingOfAPassThatWasCutShort(t *testing.T) {
 	f.loop.pass(ctx)
 	if f.reports != 0 {
 		t.Errorf("%d reports, want none", f.reports)
+	}
+}
+
+func TestLeisure(t *testing.T) {
+	f := newFleet(t)
+	f.loop.random = func() float64 { return 0.5 }
+	m1 := f.publish(1, 1)
+	plan := func(window time.Duration, entries ...enforce.Entry) {
+		f.want(entries...)
+		f.plan.Reporting.Window = window
+	}
+	wantLeisure := func(want time.Duration, when string) {
+		t.Helper()
+		if got := f.loop.leisure(); got != want {
+			t.Errorf("%s: a change may wait for %s, want %s", when, got, want)
+		}
+	}
+	waits := m1
+	waits.ID, waits.Release, waits.Rollout.ID = "M2", rollout.Release{}, "r1-a1-aaaaaaaa"
+	plan(10*time.Second, m1)
+	wantLeisure(0, "before the first pass")
+	f.pass()
+	plan(10*time.Second, m1, waits)
+	wantLeisure(5*time.Second, "another mitigation that waits for its stage")
+	waits.Release = rollout.ToAll()
+	plan(10*time.Second, m1, waits)
+	wantLeisure(0, "the stage has come")
+	f.pass() // the document holds no M2
+	plan(10*time.Second, m1, waits)
+	wantLeisure(0, "something is left undone")
+	plan(0, m1)
+	f.pass()
+	plan(0, m1)
+	wantLeisure(0, "a small fleet")
+	f.away = true
+	wantLeisure(0, "nobody knows the plan")
+}
+
+func TestPassesTakeTurns(t *testing.T) {
+	turns := make(chan struct{}, 1)
+	var pass func(context.Context) time.Time
+	pass = inTurn(turns, func(context.Context) time.Time {
+		if len(turns) != 1 {
+			t.Error("a pass without a turn")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if next := pass(ctx); !next.IsZero() {
+			t.Error("a pass beside another one")
+		}
+		return now
+	})
+	for range 2 {
+		if next := pass(t.Context()); !next.Equal(now) || len(turns) != 0 {
+			t.Errorf("next pass %s, %d turns taken", next, len(turns))
+		}
 	}
 }

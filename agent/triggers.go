@@ -16,29 +16,59 @@ const (
 	interval = 30 * time.Second
 	// jitter is how much of the interval varies, in both directions.
 	jitter = 0.2
-	// settle is how long a trigger waits for more of its kind: an IIS tool writes its file in several steps, and a manager
-	// changes a plan several times in a row. It is small beside the seconds in which a mitigation shall arrive.
+	// settle is how long a change of a file waits for more of its kind: an IIS tool writes its file in several steps.
 	settle = 250 * time.Millisecond
+	// settlePlan is the same for the plan, which the manager may change twice in a row. Each stage of a rollout waits for it, and a kill
+	// switch does.
+	settlePlan = 100 * time.Millisecond
 )
 
-// runTriggered calls pass at once, after every trigger, when the interval has gone by, and at the time that the last pass
+// work is what triggers cause.
+type work struct {
+	// pass returns when the next one has to come at the latest; zero for no reason.
+	pass func(context.Context) time.Time
+	// leisure is how long a change of the plan may wait for its pass; 0 for a change that concerns this server.
+	leisure func() time.Duration
+}
+
+// runTriggered makes a pass at once, after every trigger, when the interval has gone by, and at the time that the last pass
 // asked for, until the context ends.
-func runTriggered(ctx context.Context, clk clock.WithTicker, plan, files <-chan struct{}, pass func(context.Context) time.Time) {
+func runTriggered(ctx context.Context, clk clock.WithTicker, plan, files <-chan struct{}, w work) {
 	for ctx.Err() == nil {
 		wait := nextInterval(rand.Float64())
-		if next := pass(ctx); !next.IsZero() {
+		if next := w.pass(ctx); !next.IsZero() {
 			wait = min(wait, max(next.Sub(clk.Now()), settle))
 		}
-		timer := clk.NewTimer(wait)
+		awaitTrigger(ctx, clk, clk.Now().Add(wait), plan, files, w.leisure)
+	}
+}
+
+// awaitTrigger returns when there has to be a pass, at the given time at the latest.
+func awaitTrigger(ctx context.Context, clk clock.WithTicker, latest time.Time, plan, files <-chan struct{}, leisure func() time.Duration) {
+	timer := clk.NewTimer(latest.Sub(clk.Now()))
+	defer func() { timer.Stop() }()
+	put := false // whether a change of the plan has been put off; further ones come with it
+	for {
 		select {
 		case <-ctx.Done():
+			return
 		case <-timer.C():
-		case <-plan:
-			pause(ctx, clk)
+			return
 		case <-files:
-			pause(ctx, clk)
+			pause(ctx, clk, settle)
+			return
+		case <-plan:
 		}
-		timer.Stop()
+		later := leisure()
+		if later <= 0 {
+			pause(ctx, clk, settlePlan)
+			return
+		}
+		if at := clk.Now().Add(later); !put && at.Before(latest) {
+			timer.Stop()
+			timer = clk.NewTimer(later)
+		}
+		put = true
 	}
 }
 
@@ -47,8 +77,8 @@ func nextInterval(random float64) time.Duration {
 	return time.Duration(float64(interval) * (1 - jitter + 2*jitter*random))
 }
 
-func pause(ctx context.Context, clk clock.WithTicker) {
-	timer := clk.NewTimer(settle)
+func pause(ctx context.Context, clk clock.WithTicker, length time.Duration) {
+	timer := clk.NewTimer(length)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

@@ -49,7 +49,10 @@ func TestRunTriggered(t *testing.T) {
 			stopped := make(chan struct{})
 			go func() {
 				defer close(stopped)
-				runTriggered(ctx, clk, plan, files, func(context.Context) time.Time { passes <- struct{}{}; return time.Time{} })
+				runTriggered(ctx, clk, plan, files, work{
+					pass:    func(context.Context) time.Time { passes <- struct{}{}; return time.Time{} },
+					leisure: func() time.Duration { return 0 },
+				})
 			}()
 			<-passes // the first comes at once
 			timers(t, clk)
@@ -75,10 +78,10 @@ func TestRunTriggeredComesBackWhenAPassAsksForIt(t *testing.T) {
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		runTriggered(ctx, clk, nil, nil, func(context.Context) time.Time {
+		runTriggered(ctx, clk, nil, nil, work{pass: func(context.Context) time.Time {
 			passes <- struct{}{}
 			return clk.Now().Add(2 * time.Second)
-		})
+		}})
 	}()
 	<-passes
 	for range 3 {
@@ -118,4 +121,51 @@ func TestWatchFolderThatIsMissingIsNoFailure(t *testing.T) {
 		t.Error("a change of a folder that does not exist")
 	default:
 	}
+}
+
+// What does not concern a server waits for a moment of the server's own, and what does comes at once all the same.
+func TestChangesThatDoNotConcernTheServerWait(t *testing.T) {
+	clk := clocktesting.NewFakeClock(now)
+	plan, leisure := make(chan struct{}), make(chan time.Duration)
+	ended := make(chan struct{})
+	await := func() {
+		ended = make(chan struct{})
+		go func(ended chan struct{}) {
+			defer close(ended)
+			awaitTrigger(t.Context(), clk, clk.Now().Add(interval), plan, nil, func() time.Duration { return <-leisure })
+		}(ended)
+		timers(t, clk)
+	}
+	goesOn := func(after time.Duration) {
+		t.Helper()
+		timers(t, clk)
+		clk.Step(after)
+		select {
+		case <-ended:
+			t.Fatalf("the pass came already, after another %s", after)
+		default:
+		}
+	}
+	change := func(later time.Duration) { plan <- struct{}{}; leisure <- later }
+
+	await()
+	change(10 * time.Second)
+	change(time.Second) // comes with the first: many changes would otherwise find the shortest of many moments
+	goesOn(10*time.Second - 1)
+	clk.Step(1)
+	<-ended
+
+	await()
+	change(10 * time.Second)
+	goesOn(time.Second)
+	change(0) // this one concerns the server
+	timers(t, clk)
+	clk.Step(settle)
+	<-ended
+
+	await()
+	change(time.Hour)
+	goesOn(interval - 1)
+	clk.Step(1) // the interval is not put off
+	<-ended
 }

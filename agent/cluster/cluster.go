@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -77,8 +78,15 @@ type Cluster struct {
 	sentOver string
 	// found are the conditions as this server found them last, whether the cluster was told or not.
 	found []metav1.Condition
-	// held is until when a report is held back; zero if none is.
-	held time.Time
+	// wrote is the status that was written last, or is being written.
+	wrote atomic.Pointer[emsv1.PoolServerStatus]
+	// held is the report that is held back, if one is.
+	held held
+	// overload is what the API server said to reports that it could not carry out.
+	overload overload
+	// relieved says that the API server was away and is back, which ends the pause of reports. It is set by the watches, which must not
+	// wait for a report.
+	relieved atomic.Bool
 }
 
 // New makes a view of the cluster; Run starts it.
@@ -200,19 +208,36 @@ func (c *Cluster) Report(ctx context.Context, r Report) error {
 	c.keep(status.Conditions)
 	if !equality.Semantic.DeepEqual(old, status) {
 		if until := c.hold(&old, &status, r.Window); !until.IsZero() {
-			return &HeldError{until}
+			return &HeldError{Until: until}
 		}
-		ctx, cancel := context.WithTimeout(ctx, writeTimeout)
-		defer cancel()
-		err := c.Client.Status().Apply(ctx, applyConfigurationOf(c.Namespace, c.Server, status), client.FieldOwner(FieldOwner), client.ForceOwnership)
+		if c.relieved.Swap(false) {
+			c.overload = overload{}
+		}
+		if until := c.overload.pause(c.Now(), urgent(&old, &status)); !until.IsZero() {
+			return &HeldError{Until: until, After: c.overload.last}
+		}
+		err := c.write(ctx, status)
+		c.overload.tried(err, c.Now(), c.Random())
 		if err != nil {
-			return fmt.Errorf("cluster: status of PoolServer %q: %w", c.Server, err)
+			return err
 		}
 		c.sent, c.sentOver = &status, server.ResourceVersion
 	}
-	c.held = time.Time{}
-	list := announcements(old.Mitigations, status.Mitigations, r.Changes)
+	c.held = held{}
+	list := announcements(old.Mitigations, status.Mitigations, eventful(r.Changes, r.Window))
 	list = append(list, localAnnouncements(old.Local, status.Local)...)
 	record(c.Recorder, server, append(list, trustAnnouncements(old.Conditions, status.Conditions)...))
+	return nil
+}
+
+// write writes a status.
+func (c *Cluster) write(ctx context.Context, status emsv1.PoolServerStatus) error {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	c.wrote.Store(&status)
+	err := c.Client.Status().Apply(ctx, applyConfigurationOf(c.Namespace, c.Server, status), client.FieldOwner(FieldOwner), client.ForceOwnership)
+	if err != nil {
+		return fmt.Errorf("cluster: status of PoolServer %q: %w", c.Server, err)
+	}
 	return nil
 }

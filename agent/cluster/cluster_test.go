@@ -329,3 +329,44 @@ func TestConnectingNeedsNoAPIServer(t *testing.T) {
 		t.Errorf("stopping: %v", err)
 	}
 }
+
+// An agent that woke up for each report of its own would do everything twice.
+func TestOwnReportIsNoNews(t *testing.T) {
+	a := newAPI(t, poolServer(), plan("frontends"))
+	a.start()
+	heard := func() bool {
+		select {
+		case <-a.cluster.Changes():
+			return true
+		default:
+			return false
+		}
+	}
+	if err := a.client.Status().Update(t.Context(), func() client.Object { s := a.server(); s.Status.Summary.Applied = "M3"; return s }()); err != nil {
+		t.Fatal(err)
+	}
+	a.seen()
+	a.until("somebody else's change is news", heard)
+	heard() // whatever came before
+	if err := a.cluster.Report(t.Context(), Report{PlanGeneration: 3, Results: []enforce.Result{inPlace("M1")}}); err != nil {
+		t.Fatal(err)
+	}
+	a.seen()
+	if heard() {
+		t.Error("the report was news to its author")
+	}
+	server := a.server()
+	server.Status.Summary.Applied = "M1,M2"
+	if err := a.client.Status().Update(t.Context(), server); err != nil {
+		t.Fatal(err)
+	}
+	a.seen()
+	a.until("somebody else's change is news", heard)
+	server = a.server()
+	server.Spec.PoolName, server.Status.Summary.Applied = "backends", "M1"
+	if err := a.client.Update(t.Context(), server); err != nil {
+		t.Fatal(err)
+	}
+	a.seen()
+	a.until("another pool is news", heard)
+}

@@ -20,7 +20,9 @@
 // bookmarks keep that place current. Informers would do the same, but their pauses grow to a minute, which cannot be changed.
 //
 // A report of success is made at a moment of the server's own within the window that the plan announces, and one of failure at
-// once. In between the status gathers: one write tells everything. The fewer servers a stage has, the shorter their window.
+// once. In between the status gathers: one write tells everything. The fewer servers a stage has, the shorter their window. What only repeats the
+// plan, that it was read and that the server waits for its stage, waits longer still: nobody acts on it, and in a large pool it would be two
+// writes of three. An API server that refuses reports because it has too much to do is left alone for pauses that grow.
 //
 // The status is written by server-side apply as field owner [FieldOwner], and only when it differs from what stands there.
 // Apply was preferred to a merge patch because it states the whole of what the agent says: entries that are gone disappear

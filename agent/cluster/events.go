@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -39,6 +41,19 @@ type Change struct {
 	Kind     ChangeKind
 	ID       string
 	Revision int64
+}
+
+// eachEvent is the longest window within which servers send an event for each change that went well. In a larger fleet the pool's events
+// say it once for all servers, and each server's status and log say when: ten thousand events would cost the API server as much as the
+// reports themselves, and nobody reads them.
+const eachEvent = time.Second
+
+// eventful are the changes that are worth an event.
+func eventful(changes []Change, w Window) []Change {
+	if w.Length <= eachEvent {
+		return changes
+	}
+	return slices.DeleteFunc(slices.Clone(changes), func(c Change) bool { return c.Kind == MitigationApplied || c.Kind == MitigationRemoved })
 }
 
 // announcement is an event before it is recorded. id is the mitigation that it is about, empty for none.

@@ -114,6 +114,10 @@ func statusOf(old emsv1.PoolServerStatus, generation int64, r Report) emsv1.Pool
 	} else {
 		status.ClockSkewSeconds = old.ClockSkewSeconds
 	}
+	for i := range status.Conditions {
+		// The API keeps whole seconds; with more, what comes back would differ from what was written.
+		status.Conditions[i].LastTransitionTime = status.Conditions[i].LastTransitionTime.Rfc3339Copy()
+	}
 	return status
 }
 

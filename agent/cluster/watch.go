@@ -8,12 +8,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	emsv1 "mitigation.dev/ems/api/v1alpha1"
 )
 
 // reconnect is the pause before a watch is tried again: random between 50 ms and half a second after the first failure, and between
@@ -63,7 +66,20 @@ func (s *single) Add(object any) error {
 // Update implements toolscache.ReflectorStore.
 func (s *single) Update(object any) error {
 	s.delivered(object)
+	before, known, err := s.Store.Get(object)
+	if err == nil && known && s.cluster.echo(before, object) {
+		return s.Store.Update(object)
+	}
 	return s.heard(s.Store.Update(object))
+}
+
+// echo reports whether a change is what this agent wrote itself. Without it each report would be followed by a pass that finds nothing.
+func (c *Cluster) echo(before, after any) bool {
+	was, ok := before.(*emsv1.PoolServer)
+	is, isServer := after.(*emsv1.PoolServer)
+	wrote := c.wrote.Load()
+	return ok && isServer && wrote != nil && was.UID == is.UID && was.Generation == is.Generation && was.Spec == is.Spec &&
+		was.DeletionTimestamp.Equal(is.DeletionTimestamp) && equality.Semantic.DeepEqual(is.Status, *wrote)
 }
 
 // Delete implements toolscache.ReflectorStore.
@@ -92,6 +108,7 @@ func (s *single) tried(ctx context.Context, err error) {
 	}
 	if err == nil {
 		if s.told.Swap(nil) != nil {
+			s.cluster.relieved.Store(true)
 			s.cluster.notify()
 		}
 		return

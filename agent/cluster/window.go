@@ -15,12 +15,32 @@ import (
 )
 
 // HeldError says that a report waits for its moment. It is not lost: the report that is made then says everything.
-type HeldError struct{ Until time.Time }
+type HeldError struct {
+	Until time.Time
+	// After is why the last try failed; nil if the report waits for its moment alone.
+	After error
+}
 
 // Error implements error.
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("cluster: the report is held back until %s", e.Until.UTC().Format(time.RFC3339))
+	text := fmt.Sprintf("cluster: the report is held back until %s", e.Until.UTC().Format(time.RFC3339))
+	if e.After != nil {
+		text += fmt.Sprintf(", after a try that failed: %v", e.After)
+	}
+	return text
 }
+
+// Unwrap implements errors.Unwrap.
+func (e *HeldError) Unwrap() error { return e.After }
+
+// quiet is how long a report waits at least that says nothing but what the cluster can think for itself: that the server has read
+// another plan and waits for its stage. Most of them are never made, because something worth a report comes first. The stages of profile
+// Emergency follow each other in 15 to 30 seconds. Without it each server of a large pool writes twice for each stage.
+const quiet = 30 * time.Second
+
+// hurry is by how much faster the servers of a stage report than all of them would: the next stage waits for them, and few servers are no
+// load.
+const hurry = 2
 
 // Window is within which time reports of success are made.
 type Window struct {
@@ -43,6 +63,16 @@ func WindowOf(plan *enforce.Plan) Window {
 	return w
 }
 
+// held is a report that waits.
+type held struct {
+	// until is zero if none does.
+	until time.Time
+	// atMost is how long after now until can be, at a clock that nobody set.
+	atMost time.Duration
+	// quietly says that nobody waits for it.
+	quietly bool
+}
+
 // hold says until when a status waits, which is different from the old one; zero if it is written now. What has waited is
 // written together with what came meanwhile.
 func (c *Cluster) hold(old, status *emsv1.PoolServerStatus, w Window) time.Time {
@@ -50,14 +80,53 @@ func (c *Cluster) hold(old, status *emsv1.PoolServerStatus, w Window) time.Time 
 		return time.Time{}
 	}
 	now := c.Now()
-	if c.held.IsZero() {
-		c.held = now.Add(time.Duration(float64(w.Length) * share(old, status, w) * c.Random()))
+	next := held{atMost: w.Length}
+	if awaited(old, status) {
+		next.until = now.Add(time.Duration(float64(w.Length) * share(old, status, w) * c.Random()))
+	} else {
+		spread := max(quiet, w.Length)
+		next = held{until: now.Add(quiet + time.Duration(float64(spread)*c.Random())), atMost: quiet + spread, quietly: true}
+	}
+	if c.held.until.IsZero() || c.held.quietly && !next.quietly && next.until.Before(c.held.until) {
+		c.held = next
 	}
 	// A clock that was set back must not keep a server from reporting.
-	if !now.Before(c.held) || c.held.Sub(now) > w.Length {
+	if !now.Before(c.held.until) || c.held.until.Sub(now) > c.held.atMost {
 		return time.Time{}
 	}
-	return c.held
+	return c.held.until
+}
+
+// awaited reports whether somebody waits for what a status says beside the old one: a mitigation that is in place now or gone, a
+// verdict about one, or the work that has come to its end.
+func awaited(old, status *emsv1.PoolServerStatus) bool {
+	if readiness(old) != readiness(status) {
+		return true
+	}
+	was, is := mitigationsByID(old), mitigationsByID(status)
+	for id, m := range is {
+		before, known := was[id]
+		if !known {
+			before.State = emsv1.StatePending // as far as anybody knows
+		}
+		if before.State != m.State || before.Revision != m.Revision || before.Effective != m.Effective ||
+			before.Gate.Rollout != m.Gate.Rollout || before.Gate.Verdict != m.Gate.Verdict {
+			return true
+		}
+	}
+	for id, before := range was {
+		if _, still := is[id]; !still && before.State != emsv1.StatePending {
+			return true
+		}
+	}
+	return false
+}
+
+func readiness(s *emsv1.PoolServerStatus) metav1.ConditionStatus {
+	if c := meta.FindStatusCondition(s.Conditions, emsv1.ReadyCondition); c != nil {
+		return c.Status
+	}
+	return ""
 }
 
 // share is the part of the pool's servers that has the same to report.
@@ -71,6 +140,9 @@ func share(old, status *emsv1.PoolServerStatus, w Window) float64 {
 		part, planned := w.Shares[id]
 		if !planned {
 			part = 1
+		}
+		if part < 1 {
+			part /= hurry
 		}
 		all, changed = max(all, part), true
 	}

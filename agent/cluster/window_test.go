@@ -82,7 +82,7 @@ func TestFailuresWaitForNothing(t *testing.T) {
 func TestSmallStagesWaitLess(t *testing.T) {
 	send, a, now := windowed(t, rollout.Everything/10)
 	send(false, func(r *Report) { r.Results, r.PlanGeneration = []enforce.Result{inPlace("M1")}, 4 })
-	*now = now.Add(3 * time.Second) // half of a tenth of a minute
+	*now = now.Add(1500 * time.Millisecond) // half of half a tenth of a minute
 	send(true, func(*Report) {})
 	if a.applies != 2 {
 		t.Errorf("%d writes, want 2", a.applies)
@@ -96,4 +96,70 @@ func TestClockThatIsSetBackHoldsNothing(t *testing.T) {
 	send(false, func(r *Report) { r.PlanGeneration = 4 })
 	*now = now.Add(-time.Hour)
 	send(true, func(*Report) {})
+}
+
+func TestWhatNobodyWaitsForIsQuiet(t *testing.T) {
+	pending := enforce.Result{ID: "M1", State: enforce.Pending, Reason: "AwaitingStage", Message: "another stage comes first"}
+	send, a, now := windowed(t, rollout.Everything)
+	send(false, func(r *Report) { r.PlanGeneration, r.Results = 4, []enforce.Result{pending} })
+	for generation := range int64(5) { // a plan for each stage, and for what else is decided
+		*now = now.Add(11 * time.Second)
+		send(false, func(r *Report) { r.PlanGeneration = 5 + generation })
+	}
+	*now = now.Add(5 * time.Second) // half a minute and half of the window are over
+	send(true, func(*Report) {})
+	if got := a.server().Status; got.ObservedPlanGeneration != 9 || a.applies != 2 {
+		t.Errorf("status = %+v after %d writes", got, a.applies)
+	}
+}
+
+func TestWhatSomebodyWaitsForDoesNotWaitForTheQuiet(t *testing.T) {
+	gated := inPlace("M1")
+	gated.Gate = enforce.Gate{Rollout: "r1-a1-0", Verdict: gate.Passed}
+	for name, change := range map[string]func(*Report){
+		"a mitigation that is in place": func(r *Report) { r.Results = []enforce.Result{inPlace("M1")} },
+		"another revision in place": func(r *Report) {
+			m := inPlace("M0")
+			m.Revision++
+			r.Results = []enforce.Result{m}
+		},
+		"a verdict":                   func(r *Report) { r.Results = []enforce.Result{gated} },
+		"one that is gone":            func(r *Report) { r.Results = []enforce.Result{} },
+		"one that IIS may not run":    func(r *Report) { r.Results[0].Effective = string(emsv1.EffectiveUnknown) },
+		"work that is not at its end": func(r *Report) { r.PlanGeneration = 0 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			send, a, now := windowed(t, rollout.Everything)
+			send(false, func(r *Report) { r.Results = []enforce.Result{inPlace("M0")} })
+			*now = now.Add(30 * time.Second)
+			send(true, func(*Report) {})
+			send(false, func(r *Report) { r.PlanGeneration = 4 })
+			send(false, change)
+			*now = now.Add(30 * time.Second) // half of the window: the quiet would last as long again
+			send(true, func(*Report) {})
+			if a.applies != 3 {
+				t.Errorf("%d writes, want 3", a.applies)
+			}
+		})
+	}
+}
+
+func TestQuietDoesNotPutOffWhatSomebodyWaitsFor(t *testing.T) {
+	send, _, now := windowed(t, rollout.Everything)
+	send(false, func(r *Report) { r.Results = []enforce.Result{inPlace("M1")} })
+	*now = now.Add(29 * time.Second)
+	send(false, func(r *Report) { r.PlanGeneration = 4 })
+	*now = now.Add(time.Second)
+	send(true, func(*Report) {})
+}
+
+func TestLargeFleetsSendNoEventForEachSuccess(t *testing.T) {
+	changes := []Change{{MitigationApplied, "M1", 1}, {MitigationRemoved, "M2", 0}, {DriftRepaired, "M3", 1}, {MitigationReverted, "M4", 1}}
+	if got := eventful(changes, Window{Length: time.Second}); len(got) != 4 {
+		t.Errorf("events of a small fleet: %v, want all", got)
+	}
+	got := eventful(changes, Window{Length: 2 * time.Second})
+	if len(got) != 2 || got[0].Kind != DriftRepaired || got[1].Kind != MitigationReverted || len(changes) != 4 || changes[0].Kind != MitigationApplied {
+		t.Errorf("events of a large fleet: %v, want what did not go by itself", got)
+	}
 }

@@ -76,6 +76,9 @@ func (c *connections) trusting(ca string) (http.RoundTripper, *connrotation.Dial
 	dialer := connrotation.NewDialer((&net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive}).DialContext)
 	transport := &http.Transport{
 		Proxy: c.proxy, DialContext: dialer.DialContext, TLSHandshakeTimeout: handshakeTimeout,
+		// What an agent reads are a few kilobytes now and then. A compressed watch costs both sides a window of tens of kilobytes for as
+		// long as it lasts, and the API server the work for each agent.
+		DisableCompression: true,
 		TLSClientConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12, RootCAs: roots,
 			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return c.show() },

@@ -15,14 +15,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
+
+	"mitigation.dev/ems/internal/heartbeat"
 )
 
 const (
-	// DefaultPeriod is how often a Lease is renewed until a plan says otherwise.
-	DefaultPeriod = time.Minute
-	// Grace is after how many periods without a renewal a server counts as silent.
-	Grace = 4
-
 	// minPeriod is the least that a plan can ask for.
 	minPeriod = 10 * time.Second
 	// spread is how much later than due a renewal may come, as a part of the period.
@@ -83,13 +80,13 @@ func New(o Options) *Keeper {
 	if o.Shared == nil {
 		o.Shared = func(string) {}
 	}
-	return &Keeper{Options: o, changed: make(chan struct{}, 1), period: DefaultPeriod}
+	return &Keeper{Options: o, changed: make(chan struct{}, 1), period: heartbeat.DefaultPeriod}
 }
 
 // SetPeriod says how often to renew; 0 for the default. A shorter period counts from the last renewal on.
 func (k *Keeper) SetPeriod(period time.Duration) {
 	if period == 0 {
-		period = DefaultPeriod
+		period = heartbeat.DefaultPeriod
 	}
 	period = max(period, minPeriod)
 	k.mu.Lock()
@@ -107,6 +104,8 @@ func (k *Keeper) SetPeriod(period time.Duration) {
 // Run renews until the context ends.
 func (k *Keeper) Run(ctx context.Context) {
 	problem, failures := "", 0
+	// Servers that start in the same moment, or that an API server comes back for, would renew in the same moment for ever.
+	scatter := true
 	for ctx.Err() == nil {
 		tried, random := k.Clock.Now(), k.Random()
 		err := k.renew(ctx)
@@ -121,20 +120,21 @@ func (k *Keeper) Run(ctx context.Context) {
 				k.Log.Info("Lease cannot be renewed and will be tried again", "lease", k.Server, "problem", text)
 			}
 		case failures > 0:
-			failures, problem = 0, ""
+			failures, problem, scatter = 0, "", true
 			k.Log.Info("Lease is renewed again", "lease", k.Server)
 		}
-		k.wait(ctx, tried, failures, random)
+		k.wait(ctx, tried, func(period time.Duration) time.Duration { return pauseAfter(period, failures, scatter, random) })
+		scatter = scatter && failures > 0
 	}
 }
 
 // wait waits until the next renewal is due.
-func (k *Keeper) wait(ctx context.Context, tried time.Time, failures int, random float64) {
+func (k *Keeper) wait(ctx context.Context, tried time.Time, pauseOf func(period time.Duration) time.Duration) {
 	for {
 		k.mu.Lock()
 		period := k.period
 		k.mu.Unlock()
-		pause := pauseAfter(period, failures, random) - k.Clock.Since(tried)
+		pause := pauseOf(period) - k.Clock.Since(tried)
 		if pause <= 0 {
 			return
 		}
@@ -151,9 +151,13 @@ func (k *Keeper) wait(ctx context.Context, tried time.Time, failures int, random
 	}
 }
 
-// pauseAfter is how long after the last try the next one is due, for a random number from 0 up to 1.
-func pauseAfter(period time.Duration, failures int, random float64) time.Duration {
-	if failures == 0 {
+// pauseAfter is how long after the last try the next one is due, for a random number from 0 up to 1. scatter asks for any moment of the
+// period.
+func pauseAfter(period time.Duration, failures int, scatter bool, random float64) time.Duration {
+	switch {
+	case failures == 0 && scatter:
+		return time.Duration(float64(period) * (1 - random))
+	case failures == 0:
 		return time.Duration(float64(period) * (1 + spread*random))
 	}
 	longest := period
@@ -182,7 +186,7 @@ func (k *Keeper) renew(ctx context.Context) error {
 // patch makes one request that writes.
 func (k *Keeper) patch(ctx context.Context) error {
 	k.mu.Lock()
-	seconds := int32(Grace * k.period / time.Second) //nolint:gosec // at most 40 minutes
+	seconds := int32(heartbeat.Silence(k.period) / time.Second) //nolint:gosec // at most half an hour
 	k.mu.Unlock()
 	change := map[string]any{"spec": coordinationv1.LeaseSpec{
 		HolderIdentity: &k.Holder, LeaseDurationSeconds: &seconds, RenewTime: new(metav1.NewMicroTime(k.Clock.Now())),

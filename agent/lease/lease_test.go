@@ -15,6 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	clocktesting "k8s.io/utils/clock/testing"
+
+	"mitigation.dev/ems/internal/heartbeat"
 )
 
 // api counts renewals.
@@ -137,13 +139,13 @@ func TestLeaseIsRenewedOncePerPeriod(t *testing.T) {
 	a := &api{patches: make(chan coordinationv1.Lease, 100)}
 	k, clk := keeper(t, a, 0)
 	first := <-a.patches
-	if *first.Spec.HolderIdentity != "fe01" || *first.Spec.LeaseDurationSeconds != 240 || !first.Spec.RenewTime.Time.Equal(clk.Now()) ||
+	if *first.Spec.HolderIdentity != "fe01" || *first.Spec.LeaseDurationSeconds != 140 || !first.Spec.RenewTime.Time.Equal(clk.Now()) ||
 		first.Name != "fe01" || first.Annotations["type"] != string(types.MergePatchType) {
 		t.Errorf("first renewal = %+v", first)
 	}
 	for range 5 {
 		until(t, clk.HasWaiters)
-		clk.Step(DefaultPeriod - time.Second)
+		clk.Step(heartbeat.DefaultPeriod - time.Second)
 		if len(a.patches) != 0 {
 			t.Fatal("a renewal before its time")
 		}
@@ -173,11 +175,14 @@ func TestPauses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		period   time.Duration
 		failures int
+		scatter  bool
 		random   float64
 		want     time.Duration
 	}{
 		"never before the period is over": {period: time.Minute, want: time.Minute},
 		"at most a tenth later":           {period: time.Minute, random: 1, want: 66 * time.Second},
+		"the first at the end of it":      {period: time.Minute, scatter: true, want: time.Minute},
+		"or at any moment before":         {period: time.Minute, scatter: true, random: 0.75, want: 15 * time.Second},
 		"after a failure perhaps at once": {period: time.Minute, failures: 1, want: 0},
 		"after a failure within a second": {period: time.Minute, failures: 1, random: 1, want: time.Second},
 		"then longer":                     {period: time.Minute, failures: 4, random: 1, want: 8 * time.Second},
@@ -186,7 +191,7 @@ func TestPauses(t *testing.T) {
 		"not even after days":             {period: 10 * time.Minute, failures: 100_000, random: 1, want: 10 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := pauseAfter(tc.period, tc.failures, tc.random); got.Round(time.Millisecond) != tc.want {
+			if got := pauseAfter(tc.period, tc.failures, tc.scatter, tc.random); got.Round(time.Millisecond) != tc.want {
 				t.Errorf("pause = %v, want %v", got, tc.want)
 			}
 		})
@@ -195,7 +200,7 @@ func TestPauses(t *testing.T) {
 
 func TestPeriodHasBounds(t *testing.T) {
 	k := New(Options{})
-	for asked, want := range map[time.Duration]time.Duration{0: DefaultPeriod, time.Second: minPeriod, 5 * time.Minute: 5 * time.Minute} {
+	for asked, want := range map[time.Duration]time.Duration{0: heartbeat.DefaultPeriod, time.Second: minPeriod, 5 * time.Minute: 5 * time.Minute} {
 		if k.SetPeriod(asked); k.period != want {
 			t.Errorf("asked for %v, got %v, want %v", asked, k.period, want)
 		}

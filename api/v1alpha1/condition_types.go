@@ -176,6 +176,11 @@ const (
 	NoServersReason = "NoServers"
 	// PlanPendingReason says that the plan does not yet reflect the newest policy.
 	PlanPendingReason = "PlanPending"
+	// TakingOverReason says that the pool was given to another manager, to which its servers are being handed over. Nothing
+	// new is rolled out until all of them are there; removals go on.
+	TakingOverReason = "TakingOver"
+	// NoManagerReason says that the label of the pool names a shard that no manager works for. The main manager writes it.
+	NoManagerReason = "NoManager"
 )
 
 // Reasons of a rollout, and of the Ready condition of a PoolMitigationConfig and of a Mitigation while one of them counts.
@@ -241,6 +246,10 @@ const (
 const (
 	// FeedLabel on a MitigationBundle and a Mitigation names the feed.
 	FeedLabel = "ems.mitigation.dev/feed"
+	// ShardLabel on a PoolMitigationConfig says which manager works for the pool: the one with this --shard. Without it, or where it is
+	// empty, the main one does. Managers keep the label of the pool's MitigationPlan and PoolServers the same; there it is for nobody
+	// else to write.
+	ShardLabel = "ems.mitigation.dev/shard"
 	// ReconcileRequestAnnotation on a MitigationFeed asks for a poll now: any new value counts once.
 	ReconcileRequestAnnotation = "reconcile.ems.mitigation.dev/requestedAt"
 	// RepairRequestAnnotation on a PoolMitigationConfig makes its servers look at everything anew: any new value counts once.

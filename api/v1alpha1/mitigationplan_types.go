@@ -328,8 +328,8 @@ type PlanHealthChecks struct {
 //
 // +kubebuilder:validation:MinProperties=1
 type PlanReporting struct {
-	// leaseSeconds is how often a server renews its Lease. One that has not for four times as long counts as silent. Defaults
-	// to 60.
+	// leaseSeconds is how often a server renews its Lease. One that has not for twice as long and 20 seconds
+	// counts as silent. Defaults to 60.
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=600
 	// +optional

@@ -3,12 +3,15 @@
 //
 // # Usage
 //
-//	err := fleet.SetupWithManager(mgr)
+//	err := fleet.SetupWithManager(mgr, shard.Main)
 //
 // # Considerations
 //
+// Of several managers each writes the statuses of its own pools, and the main one those of Mitigations and configurations, for which it needs
+// no servers. A pool that was given to another manager says so until all of its servers have come.
+//
 // The work per report is bounded. A report of a server leads to one look at its pool, at most once a second however many
-// servers report; Mitigations are summed up from pools, never from servers. What a status says is decided by pure
+// servers report; Mitigations are summed up from pools, never from servers, and only those of which a pool says something new. What a status says is decided by pure
 // functions (pool.go, mitigation.go, configuration.go) from the objects alone, so that a restart changes nothing.
 //
 // Rollouts are told from the plan and from what servers say of them. Stalled means here, as everywhere, that nothing happens until a person

@@ -24,7 +24,9 @@ import (
 	"mitigation.dev/ems/controllers/gather"
 	"mitigation.dev/ems/controllers/members"
 	"mitigation.dev/ems/controllers/reconnect"
+	"mitigation.dev/ems/internal/conditions"
 	"mitigation.dev/ems/internal/policy/fromapi"
+	"mitigation.dev/ems/internal/shard"
 )
 
 // burst is how long reports are gathered before a status is computed again: at most one write per object and second.
@@ -39,14 +41,18 @@ type reconciler struct {
 	client   client.Client
 	recorder events.EventRecorder
 	clock    clock.PassiveClock
+	shard    shard.Name
 }
 
-// SetupWithManager registers the reconcilers for the statuses of pools, mitigations and configurations. Servers have to be indexed
-// (package members).
-func SetupWithManager(mgr ctrl.Manager) error {
-	r := reconciler{client: mgr.GetClient(), recorder: mgr.GetEventRecorder("ems-fleet"), clock: clock.RealClock{}}
+// SetupWithManager registers the reconcilers for the statuses of the pools of a shard and, for the main manager, of mitigations and
+// configurations. Servers have to be indexed (package members).
+func SetupWithManager(mgr ctrl.Manager, mine shard.Name) error {
+	r := reconciler{client: mgr.GetClient(), recorder: mgr.GetEventRecorder("ems-fleet"), clock: clock.RealClock{}, shard: mine}
 	if err := r.setupPools(mgr); err != nil {
 		return fmt.Errorf("set up the pool status controller: %w", err)
+	}
+	if mine != shard.Main {
+		return nil
 	}
 	if err := r.setupMitigations(mgr); err != nil {
 		return fmt.Errorf("set up the mitigation status controller: %w", err)
@@ -63,8 +69,8 @@ func (r reconciler) setupPools(mgr ctrl.Manager) error {
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("fleet-pool").
-		For(&emsv1.PoolMitigationConfig{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
-		Owns(&emsv1.MitigationPlan{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&emsv1.PoolMitigationConfig{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, calledAbandoned()))).
+		Owns(&emsv1.MitigationPlan{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
 		Watches(&emsv1.PoolServer{}, gather.Handler(burst, poolOf)).
 		Watches(&emsv1.MitigationConfiguration{}, gather.Handler(burst, r.everyPool), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{RateLimiter: reconnect.RateLimiter()}).
@@ -75,7 +81,7 @@ func (r reconciler) setupMitigations(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("fleet-mitigation").
 		For(&emsv1.Mitigation{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&emsv1.PoolMitigationConfig{}, gather.Handler(burst, r.everyMitigation)).
+		Watches(&emsv1.PoolMitigationConfig{}, r.poolHandler()).
 		WithOptions(controller.Options{RateLimiter: reconnect.RateLimiter()}).
 		Complete(reconcile.Func(r.reconcileMitigation))
 }
@@ -95,18 +101,24 @@ func (r reconciler) reconcilePool(ctx context.Context, req ctrl.Request) (ctrl.R
 	if err := r.client.Get(ctx, req.NamespacedName, pool); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	if !r.shard.Has(pool) {
+		return ctrl.Result{}, nil
+	}
 	view := poolView{pool: pool, plan: &emsv1.MitigationPlan{}}
-	if err := r.client.Get(ctx, req.NamespacedName, view.plan); client.IgnoreNotFound(err) != nil {
+	if err := r.client.Get(ctx, req.NamespacedName, view.plan, client.UnsafeDisableDeepCopy); client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, fmt.Errorf("get MitigationPlan: %w", err)
 	} else if err != nil {
 		view.plan = nil
+	}
+	if view.plan != nil && !r.shard.Has(view.plan) {
+		return ctrl.Result{}, r.takingOver(ctx, pool, shard.Of(view.plan))
 	}
 	var err error
 	if view.servers, err = members.Of(ctx, r.client, req.NamespacedName); err != nil {
 		return ctrl.Result{}, err
 	}
 	var all emsv1.MitigationConfigurationList
-	if err := r.client.List(ctx, &all); err != nil {
+	if err := r.client.List(ctx, &all, client.UnsafeDisableDeepCopy); err != nil {
 		return ctrl.Result{}, fmt.Errorf("list MitigationConfigurations: %w", err)
 	}
 	view.configurations, view.specErr = fromapi.InScope(pool, all.Items)
@@ -117,6 +129,17 @@ func (r reconciler) reconcilePool(ctx context.Context, req ctrl.Request) (ctrl.R
 		return ctrl.Result{}, nil
 	}
 	return ctrl.Result{}, r.patch(ctx, before, pool)
+}
+
+// takingOver says that the pool comes from another manager, and leaves the rest of the status as that one wrote it: not all servers are here.
+func (r reconciler) takingOver(ctx context.Context, pool *emsv1.PoolMitigationConfig, from shard.Name) error {
+	before := pool.DeepCopy()
+	pool.Status.ObservedGeneration = new(pool.Generation)
+	conditions.Set(&pool.Status.Conditions, pool.Generation, handedOver(from, r.shard))
+	if equality.Semantic.DeepEqual(before.Status, pool.Status) {
+		return nil
+	}
+	return r.patch(ctx, before, pool)
 }
 
 func (r reconciler) reconcileMitigation(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -193,10 +216,6 @@ type object interface {
 
 func (r reconciler) everyPool(ctx context.Context, _ client.Object) []reconcile.Request {
 	return r.every(ctx, &emsv1.PoolMitigationConfigList{})
-}
-
-func (r reconciler) everyMitigation(ctx context.Context, _ client.Object) []reconcile.Request {
-	return r.every(ctx, &emsv1.MitigationList{})
 }
 
 func (r reconciler) everyConfiguration(ctx context.Context, _ client.Object) []reconcile.Request {

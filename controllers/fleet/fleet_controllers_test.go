@@ -17,6 +17,7 @@ import (
 	"mitigation.dev/ems/controllers/members"
 	"mitigation.dev/ems/controllers/rollout"
 	"mitigation.dev/ems/internal/conditions"
+	"mitigation.dev/ems/internal/shard"
 	"mitigation.dev/ems/test/kstatus"
 )
 
@@ -103,7 +104,7 @@ var _ = Describe("The fleet controllers", func() {
 			if err := plans.SetupWithManager(mgr); err != nil {
 				return err
 			}
-			return fleet.SetupWithManager(mgr)
+			return fleet.SetupWithManager(mgr, shard.Main)
 		}))
 	})
 

@@ -10,10 +10,12 @@ import (
 	"k8s.io/utils/ptr"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/controllers/members"
 	"mitigation.dev/ems/internal/conditions"
 	"mitigation.dev/ems/internal/policy"
 	"mitigation.dev/ems/internal/policy/fromapi"
 	"mitigation.dev/ems/internal/rollout"
+	"mitigation.dev/ems/internal/shard"
 )
 
 // maxFailing is how many failing servers a pool's status names per mitigation.
@@ -50,7 +52,7 @@ func poolStatus(v poolView) emsv1.PoolMitigationConfigStatus {
 	if v.plan != nil {
 		gates := fromapi.Servers(v.servers)
 		for i := range v.plan.Spec.Mitigations {
-			m := mitigationInPool(&v.plan.Spec.Mitigations[i], v.servers, gates)
+			m := mitigationInPool(&v.plan.Spec.Mitigations[i], i, v.servers, gates)
 			advise(v.pool, &m)
 			status.Mitigations = append(status.Mitigations, m)
 		}
@@ -121,6 +123,12 @@ func poolOutcome(v poolView, status emsv1.PoolMitigationConfigStatus, inSync int
 			fmt.Sprintf("all %d servers are in sync with the plan; a person took back: %s", len(v.servers), rolloutMessage(moving)))
 	}
 	return conditions.Done(emsv1.InSyncReason, fmt.Sprintf("all %d servers are in sync with the plan", len(v.servers)))
+}
+
+// handedOver is the outcome of a pool that has another manager, while its servers are on their way.
+func handedOver(from, to shard.Name) conditions.Outcome {
+	return conditions.Working(emsv1.TakingOverReason,
+		fmt.Sprintf("%s takes the pool over from %s; its servers are being handed over, and until all have come nothing new is rolled out; removals go on", to.Manager(), from.Manager()))
 }
 
 // rolloutErr says what in the rollout settings that count for the pool cannot be used.
@@ -199,8 +207,8 @@ func silentServers(servers []emsv1.PoolServer) []string {
 }
 
 // mitigationInPool counts the servers of a pool by where they stand with a planned mitigation. A server that took it back by itself, since
-// its gate failed, counts as failed, whatever it has in place now.
-func mitigationInPool(planned *emsv1.PlannedMitigation, servers []emsv1.PoolServer, gates []rollout.Server) emsv1.PoolMitigationStatus {
+// its gate failed, counts as failed, whatever it has in place now. place is where the mitigation stands in the plan.
+func mitigationInPool(planned *emsv1.PlannedMitigation, place int, servers []emsv1.PoolServer, gates []rollout.Server) emsv1.PoolMitigationStatus {
 	out := emsv1.PoolMitigationStatus{
 		ID: planned.ID, Desired: planned.Desired, Reason: planned.Reason, Revision: planned.Revision,
 	}
@@ -213,13 +221,17 @@ func mitigationInPool(planned *emsv1.PlannedMitigation, servers []emsv1.PoolServ
 	}
 	var c counts
 	for i := range servers {
-		m := serverState(&servers[i], planned.ID)
-		if _, found := slices.BinarySearch(failing, servers[i].Name); found {
-			m.State = emsv1.StateFailed
+		m := members.Reported(&servers[i], planned.ID, place)
+		if m == nil {
+			m = &emsv1.ServerMitigation{} // The server has not spoken of it.
 		}
-		c.add(want, m)
+		state := m.State
+		if _, found := slices.BinarySearch(failing, servers[i].Name); found {
+			state = emsv1.StateFailed
+		}
+		c.add(want, m, state)
 		switch {
-		case m.State == emsv1.StateFailed:
+		case state == emsv1.StateFailed:
 			out.Failing = append(out.Failing, servers[i].Name)
 		case ineffective(m):
 			out.Ineffective = append(out.Ineffective, servers[i].Name)
@@ -233,18 +245,8 @@ func mitigationInPool(planned *emsv1.PlannedMitigation, servers []emsv1.PoolServ
 	return out
 }
 
-// serverState gives what a server says of a mitigation, the zero value when it has not spoken of it.
-func serverState(server *emsv1.PoolServer, id emsv1.MitigationID) emsv1.ServerMitigation {
-	for i := range server.Status.Mitigations {
-		if m := &server.Status.Mitigations[i]; m.ID == id {
-			return *m
-		}
-	}
-	return emsv1.ServerMitigation{}
-}
-
 // ineffective reports whether a mitigation is in place without protecting the server.
-func ineffective(m emsv1.ServerMitigation) bool {
+func ineffective(m *emsv1.ServerMitigation) bool {
 	return m.State == emsv1.StateApplied && m.Effective == emsv1.EffectiveFalse
 }
 
@@ -260,9 +262,10 @@ type wanted struct {
 	revision int64
 }
 
-func (c *counts) add(want wanted, m emsv1.ServerMitigation) {
+// add counts a server by what it says of a mitigation, and by the state that it counts as having.
+func (c *counts) add(want wanted, m *emsv1.ServerMitigation, state emsv1.MitigationState) {
 	c.total++
-	switch m.State {
+	switch state {
 	case emsv1.StateApplied:
 		switch {
 		case ineffective(m):

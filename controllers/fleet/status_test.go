@@ -302,7 +302,7 @@ func TestMitigationInPoolCountsEveryServerOnce(t *testing.T) {
 	unknown.Effective = emsv1.EffectiveUnknown
 	servers = append(servers, server("fe12", true, unknown), server("fe13", false, state("M1", emsv1.StateRemoved, "BlockedOnServer")))
 	entry := planned("M1", emsv1.DesiredApply, "Enabled")
-	got := mitigationInPool(&entry, servers, fromapi.Servers(servers))
+	got := mitigationInPool(&entry, 0, servers, fromapi.Servers(servers))
 	want := emsv1.ServerCounts{
 		Total: ptr.To[int32](13), Applied: ptr.To[int32](2), Failed: ptr.To[int32](2), Ineffective: ptr.To[int32](2), NotApplicable: ptr.To[int32](1),
 		// Removed, although the plan wants it by now, and silence both mean that the server is still on its way, unless somebody
@@ -326,7 +326,7 @@ func TestFailingServersAreNamedOnlyUpToTheLimit(t *testing.T) {
 		servers = append(servers, server(fmt.Sprintf("fe%02d", 29-i), false, state("M1", emsv1.StateFailed, "SiteNotFound")))
 	}
 	entry := planned("M1", emsv1.DesiredApply, "Enabled")
-	got := mitigationInPool(&entry, servers, fromapi.Servers(servers))
+	got := mitigationInPool(&entry, 0, servers, fromapi.Servers(servers))
 	if len(got.Failing) != 20 || got.Failing[0] != "fe00" || got.Failing[19] != "fe19" {
 		t.Errorf("failing = %v, want the first 20 in order", got.Failing)
 	}

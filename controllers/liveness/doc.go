@@ -1,4 +1,4 @@
-// Package liveness tells which servers are silent: those that have not renewed their Lease for four periods.
+// Package liveness tells which servers are silent: those that have not renewed their Lease for the time of package internal/heartbeat.
 //
 // # Usage
 //

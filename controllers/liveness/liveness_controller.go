@@ -22,13 +22,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/heartbeat"
 )
 
 const (
-	// defaultPeriod is how often a server renews its Lease if its plan does not say.
-	defaultPeriod = time.Minute
-	// grace is after how many periods without a renewal a server is silent.
-	grace = 4
 	// retry is the wait after somebody else changed the PoolServer at the same time.
 	retry = time.Second
 )
@@ -54,7 +51,9 @@ type sign struct {
 	lease string
 	// silent says that the server was called silent when it was looked at last.
 	silent bool
-	at     time.Time
+	// limit is how long the server may be silent, as its plan said then.
+	limit time.Duration
+	at    time.Time
 }
 
 // SetupWithManager registers the reconciler.
@@ -103,7 +102,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	silent := IsSilent(server)
-	left := limit - r.since(req.NamespacedName, lease, silent)
+	left := limit - r.since(req.NamespacedName, lease, limit, silent)
 	switch {
 	case silent:
 		return ctrl.Result{}, nil // The agent's next report takes it back, and a renewal comes here again.
@@ -115,7 +114,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.forget(req.NamespacedName)
 		return ctrl.Result{}, fmt.Errorf("read Lease: %w", err)
 	}
-	if left = limit - r.since(req.NamespacedName, lease, silent); left > 0 {
+	if left = limit - r.since(req.NamespacedName, lease, limit, silent); left > 0 {
 		return ctrl.Result{RequeueAfter: left}, nil
 	}
 	return r.call(ctx, server, limit, lease == "")
@@ -174,21 +173,22 @@ func (r *Reconciler) limit(ctx context.Context, server *emsv1.PoolServer) (time.
 		return 0, fmt.Errorf("get MitigationPlan: %w", err)
 	}
 	if seconds := plan.Spec.Reporting.LeaseSeconds; seconds > 0 {
-		return grace * time.Duration(seconds) * time.Second, nil
+		return heartbeat.Silence(time.Duration(seconds) * time.Second), nil
 	}
-	return grace * defaultPeriod, nil
+	return heartbeat.Silence(heartbeat.DefaultPeriod), nil
 }
 
-// since is how long ago the last sign of life of a server was, after a look at it.
-func (r *Reconciler) since(name types.NamespacedName, lease string, silent bool) time.Duration {
+// since is how long ago the last sign of life of a server was, after a look at it. A server whose plan asks for more signs than before
+// has a whole limit for the next one: it goes by the shorter period when it has read that plan, and not before.
+func (r *Reconciler) since(name types.NamespacedName, lease string, limit time.Duration, silent bool) time.Duration {
 	now := r.Clock.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	last, known := r.heard[name]
-	if !known || last.lease != lease || last.silent && !silent {
+	if !known || last.lease != lease || last.silent && !silent || limit < last.limit {
 		last.at = now
 	}
-	last.lease, last.silent = lease, silent
+	last.lease, last.silent, last.limit = lease, silent, limit
 	if r.heard == nil {
 		r.heard = map[types.NamespacedName]sign{}
 	}

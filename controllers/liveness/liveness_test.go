@@ -193,6 +193,31 @@ func TestRenewalsKeepAServerAlive(t *testing.T) {
 	}
 }
 
+// A fleet that shrinks has shorter periods, which its servers know when they have read their plan.
+func TestShorterPeriodGivesTimeForTheNextRenewal(t *testing.T) {
+	c := newCluster(t, fine, withLease()...)
+	period := func(seconds int32) {
+		plan := &emsv1.MitigationPlan{}
+		if err := c.client.Get(t.Context(), client.ObjectKey{Namespace: "pool", Name: "frontends"}, plan); err != nil {
+			t.Fatal(err)
+		}
+		plan.Spec.Reporting.LeaseSeconds = seconds
+		if err := c.client.Update(t.Context(), plan); err != nil {
+			t.Fatal(err)
+		}
+	}
+	period(120)
+	c.want(0, 260*time.Second, false)
+	c.want(100*time.Second, 160*time.Second, false)
+	period(10)
+	c.want(time.Second, 40*time.Second, false)
+	period(120)
+	c.want(39*time.Second, 221*time.Second, false) // a longer one counts from the last sign of life
+	period(10)
+	c.want(0, 40*time.Second, false)
+	c.want(40*time.Second, 0, true)
+}
+
 func TestServerThatReportsWithoutRenewingDoesNotFlap(t *testing.T) {
 	c := newCluster(t, fine, withLease()...)
 	c.want(0, 40*time.Second, false)
@@ -216,7 +241,7 @@ func TestServerWithoutLeaseIsNotJudged(t *testing.T) {
 	if err := c.client.Create(t.Context(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "pool", Name: "fe01"}}); err != nil {
 		t.Fatal(err)
 	}
-	c.want(0, 4*time.Minute, false)
+	c.want(0, 140*time.Second, false)
 }
 
 // A Lease that was deleted by hand would otherwise hide that the server has failed.

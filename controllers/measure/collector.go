@@ -13,11 +13,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/shard"
 	"mitigation.dev/ems/internal/version"
 )
 
 // readTimeout ends a scrape while the caches are not filled yet. Scrapes are given ten seconds by default.
 const readTimeout = 5 * time.Second
+
+const buildInfoHelp = "1, with the version of the manager, the commit and the Go release that it was built from, and its shard unless it is the main one."
 
 var (
 	exceptionExpiry = prometheus.NewDesc("ems_exception_expiry_timestamp_seconds",
@@ -36,7 +39,8 @@ var (
 		"Number of the stage that is released, from 1, of the rollouts of ems_rollout_state; 0 while none is.",
 		[]string{"namespace", "pool", "mitigation"}, nil)
 	buildInfo = prometheus.NewDesc("ems_build_info",
-		"1, with the version of the manager, the commit and the Go release that it was built from.", []string{"version", "commit", "goversion"}, nil)
+		buildInfoHelp, []string{"version", "commit", "goversion"}, nil)
+	shardBuildInfo = prometheus.NewDesc("ems_build_info", buildInfoHelp, []string{"version", "commit", "goversion", "shard"}, nil)
 )
 
 // exported is what the registry asks. It takes a metric once, and a process may run several managers in turn.
@@ -48,6 +52,7 @@ func init() { metrics.Registry.MustRegister(exported) }
 type source struct {
 	reader client.Reader
 	clock  clock.PassiveClock
+	shard  shard.Name
 }
 
 // collector counts when it is asked, what happened excepted.
@@ -58,16 +63,17 @@ type collector struct {
 
 func newCollector() *collector { return &collector{watched: newWatched()} }
 
-// Export makes the metrics of this process those of the objects that the reader has.
-func Export(reader client.Reader, clock clock.PassiveClock) {
-	exported.source.Store(&source{reader, clock})
+// Export makes the metrics of this process those of the objects that the reader has. What is counted from objects is the main manager's; the
+// others export what they see of their pools.
+func Export(reader client.Reader, clock clock.PassiveClock, mine shard.Name) {
+	exported.source.Store(&source{reader, clock, mine})
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		exceptionExpiry, exceptions, rollouts, rolloutState, rolloutStage, serversByState, mitigationInfo, mitigationPublished, mitigationServers,
-		poolInfo, suspendedSince, feedReady, feedMaxAge, buildInfo,
+		poolInfo, suspendedSince, poolsWithoutManager, feedReady, feedMaxAge, buildInfo,
 	} {
 		out <- d
 	}
@@ -82,11 +88,20 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, c := range c.watched.all() {
 		c.Collect(out)
 	}
-	out <- gauge(buildInfo, 1, version.Version, version.Commit(), runtime.Version())
 	s := c.source.Load()
 	if s == nil {
+		out <- gauge(buildInfo, 1, version.Version, version.Commit(), runtime.Version())
 		return
 	}
+	pools, origins := c.watched.snapshot()
+	for _, m := range measureServers(pools, s.shard) {
+		out <- m
+	}
+	if s.shard != shard.Main {
+		out <- gauge(shardBuildInfo, 1, version.Version, version.Commit(), runtime.Version(), string(s.shard))
+		return
+	}
+	out <- gauge(buildInfo, 1, version.Version, version.Commit(), runtime.Version())
 	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
 	defer cancel()
 	objects, err := s.read(ctx)
@@ -97,9 +112,8 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, m := range measureExceptions(objects, s.clock.Now()) {
 		out <- m
 	}
-	pools, origins := c.watched.snapshot()
 	for _, metrics := range [][]prometheus.Metric{
-		measureRollouts(objects.plans), measureServers(pools), measureMitigations(objects, origins), measurePools(objects.pools, objects.plans), measureFeeds(objects.feeds),
+		measureRollouts(objects.plans), measureAbandoned(objects.pools), measureMitigations(objects, origins), measurePools(objects.pools, objects.plans), measureFeeds(objects.feeds),
 	} {
 		for _, m := range metrics {
 			out <- m

@@ -3,8 +3,8 @@
 //
 // # Usage
 //
-//	err := measure.SetupWithManager(mgr)
-//	measure.Export(mgr.GetClient(), clock.RealClock{})
+//	err := measure.SetupWithManager(mgr, shard.Main)
+//	measure.Export(mgr.GetClient(), clock.RealClock{}, shard.Main)
 //
 // # Considerations
 //
@@ -20,5 +20,7 @@
 // No label names a server. The number of series is bounded however many pools and mitigations there are and whatever reasons servers make
 // up: beyond the limits those that need attention come first, and the sums are always complete.
 //
-// Every manager exports, whether it leads or stands by: with several, take the maximum and not the sum.
+// Every manager exports, whether it leads or stands by: with several, take the maximum and not the sum. Those of other shards export how the
+// servers of their pools stand and what happens there, and leave to the main manager what is counted from objects. A pool that comes from
+// another manager is looked at as if this process had just begun.
 package measure

@@ -39,6 +39,8 @@ type memory struct {
 	began   time.Time
 	pools   map[types.NamespacedName]*poolMemory
 	origins map[emsv1.MitigationID]origin
+	// elsewhere are the pools that other managers work for.
+	elsewhere map[types.NamespacedName]bool
 
 	failurePairs map[[3]string]bool
 	poolReasons  map[types.NamespacedName]int
@@ -54,6 +56,8 @@ type origin struct {
 
 // poolMemory is what was seen of a pool.
 type poolMemory struct {
+	// began is since when this process looks at the pool.
+	began    time.Time
 	counts   [standings]int
 	servers  map[string]*serverMemory
 	rollouts map[emsv1.MitigationID]rolloutMemory
@@ -87,7 +91,7 @@ type rolloutMemory struct {
 
 func newMemory() *memory {
 	return &memory{
-		pools: map[types.NamespacedName]*poolMemory{}, origins: map[emsv1.MitigationID]origin{},
+		pools: map[types.NamespacedName]*poolMemory{}, origins: map[emsv1.MitigationID]origin{}, elsewhere: map[types.NamespacedName]bool{},
 		failurePairs: map[[3]string]bool{}, poolReasons: map[types.NamespacedName]int{}, driftPools: map[types.NamespacedName]bool{},
 	}
 }
@@ -102,7 +106,7 @@ type poolSight struct {
 	now     time.Time
 }
 
-// learn notes where the revisions of mitigations come from, and counts how long the way to the manager took.
+// learn notes where the revisions of mitigations come from, and counts how long the way to the manager took; without counters it only notes.
 func (m *memory) learn(out *counters, mitigations []emsv1.Mitigation, feeds []emsv1.MitigationFeed, now time.Time) {
 	if m.began.IsZero() {
 		m.began = now.Truncate(time.Second) // the API keeps whole seconds
@@ -120,7 +124,7 @@ func (m *memory) learn(out *counters, mitigations []emsv1.Mitigation, feeds []em
 		}
 		o := origin{revision: spec.Revision, published: publishedAt(document), verified: timeOf(document.AcceptedTime)}
 		m.origins[spec.ID] = o
-		if !o.verified.Before(m.began) {
+		if out != nil && !o.verified.Before(m.began) {
 			out.way(stepVerified, o.published, o.verified)
 		}
 	}
@@ -130,7 +134,11 @@ func (m *memory) learn(out *counters, mitigations []emsv1.Mitigation, feeds []em
 func (m *memory) look(out *counters, s poolSight) {
 	pool, known := m.pools[s.key]
 	if !known {
-		pool = &poolMemory{servers: map[string]*serverMemory{}, rollouts: map[emsv1.MitigationID]rolloutMemory{}}
+		pool = &poolMemory{began: m.began, servers: map[string]*serverMemory{}, rollouts: map[emsv1.MitigationID]rolloutMemory{}}
+		if m.elsewhere[s.key] {
+			pool.began = s.now.Truncate(time.Second) // another manager has counted what was before
+			delete(m.elsewhere, s.key)
+		}
 		m.pools[s.key] = pool
 	}
 	pool.counts = [standings]int{}
@@ -154,7 +162,7 @@ func (m *memory) look(out *counters, s poolSight) {
 		}
 		was.round = true
 		for j := range server.Status.Mitigations {
-			m.mitigation(out, s, planned, was, &server.Status.Mitigations[j], isNew)
+			m.mitigation(out, pool.began, s, planned, was, j, &server.Status.Mitigations[j], isNew)
 		}
 		was.keep(server.Status.Mitigations, planned)
 	}
@@ -167,8 +175,9 @@ func (m *memory) look(out *counters, s poolSight) {
 }
 
 // mitigation counts what became of a mitigation on a server. firstSight says that nothing is known of how it was before.
-func (m *memory) mitigation(out *counters, s poolSight, planned map[emsv1.MitigationID]*emsv1.PlannedMitigation, server *serverMemory, is *emsv1.ServerMitigation, firstSight bool) {
-	was := server.of(is.ID)
+// began is since when the pool is looked at, place where the mitigation stands in the report.
+func (m *memory) mitigation(out *counters, began time.Time, s poolSight, planned map[emsv1.MitigationID]*emsv1.PlannedMitigation, server *serverMemory, place int, is *emsv1.ServerMitigation, firstSight bool) {
+	was := server.of(is.ID, place)
 	changed := timeOf(is.ChangedTime)
 	if is.State == emsv1.StateFailed && !firstSight && (was.state != emsv1.StateFailed || was.reason != is.Reason) {
 		namespace, pool, reason := m.failureLabels(s.key, is.Reason)
@@ -179,7 +188,7 @@ func (m *memory) mitigation(out *counters, s poolSight, planned map[emsv1.Mitiga
 		out.drift.WithLabelValues(m.driftLabels(s.key)).Inc()
 	}
 	p := planned[is.ID]
-	if enforced && is.Revision > was.revision && p != nil && p.Revision == is.Revision && !changed.Before(m.began) {
+	if enforced && is.Revision > was.revision && p != nil && p.Revision == is.Revision && !changed.Before(began) {
 		if o := m.origins[is.ID]; o.revision == is.Revision {
 			out.way(stepEnforced, o.published, changed)
 		}
@@ -196,8 +205,11 @@ func (m *memory) mitigation(out *counters, s poolSight, planned map[emsv1.Mitiga
 	}
 }
 
-// of gives what was seen of a mitigation, to be written to.
-func (s *serverMemory) of(id emsv1.MitigationID) *seen {
+// of gives what was seen of a mitigation, to be written to. It was mostly seen at the same place.
+func (s *serverMemory) of(id emsv1.MitigationID, place int) *seen {
+	if place < len(s.mitigations) && s.mitigations[place].id == id {
+		return &s.mitigations[place]
+	}
 	for i := range s.mitigations {
 		if s.mitigations[i].id == id {
 			return &s.mitigations[i]
@@ -242,7 +254,7 @@ func (m *memory) rollouts(out *counters, s poolSight, pool *poolMemory) {
 		for i := range s.plan.Spec.Mitigations {
 			p := &s.plan.Spec.Mitigations[i]
 			if p.Rollout.ID != "" && p.Desired == emsv1.DesiredApply {
-				now[p.ID] = m.rollout(out, p, pool.rollouts[p.ID], s.now)
+				now[p.ID] = m.rollout(out, pool.began, p, pool.rollouts[p.ID], s.now)
 			}
 		}
 	}
@@ -254,7 +266,7 @@ func (m *memory) rollouts(out *counters, s poolSight, pool *poolMemory) {
 	pool.rollouts = now
 }
 
-func (m *memory) rollout(out *counters, p *emsv1.PlannedMitigation, was rolloutMemory, now time.Time) rolloutMemory {
+func (m *memory) rollout(out *counters, began time.Time, p *emsv1.PlannedMitigation, was rolloutMemory, now time.Time) rolloutMemory {
 	r := &p.Rollout
 	is := rolloutMemory{id: r.ID, state: r.State}
 	if was.id == is.id {
@@ -289,15 +301,22 @@ func (m *memory) rollout(out *counters, p *emsv1.PlannedMitigation, was rolloutM
 	default:
 		ends = false
 	}
-	if ends && !end.Before(m.began) {
+	if ends && !end.Before(began) {
 		out.rollout(string(r.State), timeOf(r.StartTime), end)
 	}
 	return is
 }
 
-// forget drops a pool that was deleted, with its series.
+// leave drops a pool that another manager works for.
+func (m *memory) leave(out *counters, key types.NamespacedName) {
+	m.forget(out, key)
+	m.elsewhere[key] = true
+}
+
+// forget drops a pool, with its series.
 func (m *memory) forget(out *counters, key types.NamespacedName) {
 	delete(m.pools, key)
+	delete(m.elsewhere, key)
 	of := prometheus.Labels{"namespace": key.Namespace, "pool": key.Name}
 	out.failures.DeletePartialMatch(of)
 	out.drift.DeletePartialMatch(of)

@@ -2,6 +2,7 @@ package measure
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/policy"
 	"mitigation.dev/ems/internal/rollout"
+	"mitigation.dev/ems/internal/shard"
 )
 
 const (
@@ -24,6 +26,8 @@ const (
 	maxMitigations = 100
 	// maxFeeds is how many feeds have.
 	maxFeeds = 100
+	// maxShards is how many shards have.
+	maxShards = 50
 )
 
 var (
@@ -45,8 +49,12 @@ var (
 		[]string{"namespace", "pool"}, nil)
 	serversByState = prometheus.NewDesc("ems_servers",
 		"Servers by how they stand. state is protected, excepted, outdated, unprotected, failed or silent; each server has one. "+
-			"At most 200 pools, those with servers in trouble first; the others are summed up as pool _others. Of the manager that leads.",
+			"At most 200 pools of a manager, those with servers in trouble first; the others are summed up as pool _others, of a shard as _others_SHARD. Of the manager that leads.",
 		[]string{"namespace", "pool", "state"}, nil)
+	poolsWithoutManager = prometheus.NewDesc("ems_pools_without_manager",
+		"Pools that nobody plans, because no manager works for the shard that their label names or because it has not got all of their servers, for each shard "+
+			"that a label names. At most 50.",
+		[]string{"shard"}, nil)
 	feedReady = prometheus.NewDesc("ems_feed_ready",
 		"1 for a feed whose document is read and accepted, else 0, with the reason of its Ready condition. At most 100.",
 		[]string{"feed", "reason"}, nil)
@@ -206,8 +214,32 @@ func measureFeeds(feeds []emsv1.MitigationFeed) []prometheus.Metric {
 	return out
 }
 
-// measureServers exports how servers stand, of the pools that were looked at.
-func measureServers(pools map[types.NamespacedName][standings]int) []prometheus.Metric {
+// measureAbandoned counts the pools of each shard that nobody plans. A pool that moves is one of them for some seconds.
+func measureAbandoned(pools []emsv1.PoolMitigationConfig) []prometheus.Metric {
+	counts := map[shard.Name]int{}
+	for i := range pools {
+		of := shard.Of(&pools[i])
+		abandoned := 0
+		if c := meta.FindStatusCondition(pools[i].Status.Conditions, emsv1.ReadyCondition); c != nil && (c.Reason == emsv1.NoManagerReason || c.Reason == emsv1.TakingOverReason) {
+			abandoned = 1
+		}
+		if of != shard.Main || abandoned > 0 {
+			counts[of] += abandoned
+		}
+	}
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b shard.Name) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
+	})
+	var out []prometheus.Metric
+	for _, name := range names[:min(len(names), maxShards)] {
+		out = append(out, gauge(poolsWithoutManager, float64(counts[name]), string(name)))
+	}
+	return out
+}
+
+// measureServers exports how servers stand, of the pools that were looked at. The pool of all beyond the limit is another one for each
+// manager, so that whoever takes the maximum or the sum of all managers gets the right number.
+func measureServers(pools map[types.NamespacedName][standings]int, mine shard.Name) []prometheus.Metric {
 	keys := make([]types.NamespacedName, 0, len(pools))
 	for key := range pools {
 		keys = append(keys, key)
@@ -237,7 +269,11 @@ func measureServers(pools map[types.NamespacedName][standings]int) []prometheus.
 		}
 	}
 	if len(keys) > maxPools {
-		add(others, others, rest)
+		beyond := others
+		if mine != shard.Main {
+			beyond += "_" + string(mine)
+		}
+		add(others, beyond, rest)
 	}
 	return out
 }

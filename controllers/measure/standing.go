@@ -5,6 +5,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/controllers/members"
 	"mitigation.dev/ems/internal/policy"
 )
 
@@ -47,14 +48,16 @@ func standingOf(server *emsv1.PoolServer, plan *emsv1.MitigationPlan) standing {
 	}
 	for i := range plan.Spec.Mitigations {
 		planned := &plan.Spec.Mitigations[i]
-		worst = max(worst, standingWith(planned, stateOf(server, planned.ID)))
+		worst = max(worst, standingWith(planned, members.Reported(server, planned.ID, i)))
 	}
 	return worst
 }
 
-// standingWith says how a server stands with one mitigation, of which it says what is given: the zero value if it has not
-// spoken of it yet.
-func standingWith(planned *emsv1.PlannedMitigation, is emsv1.ServerMitigation) standing {
+// standingWith says how a server stands with one mitigation, of which it says what is given: nil if it has not spoken of it yet.
+func standingWith(planned *emsv1.PlannedMitigation, is *emsv1.ServerMitigation) standing {
+	if is == nil {
+		is = &emsv1.ServerMitigation{}
+	}
 	switch planned.Desired {
 	case emsv1.DesiredRemove:
 		if reason := policy.Reason(planned.Reason); reason == policy.Withdrawn || reason == policy.Superseded {
@@ -85,14 +88,4 @@ func standingWith(planned *emsv1.PlannedMitigation, is emsv1.ServerMitigation) s
 		return protected
 	}
 	return unprotected
-}
-
-// stateOf gives what a server says of a mitigation, the zero value when it has not spoken of it.
-func stateOf(server *emsv1.PoolServer, id emsv1.MitigationID) emsv1.ServerMitigation {
-	for i := range server.Status.Mitigations {
-		if m := &server.Status.Mitigations[i]; m.ID == id {
-			return *m
-		}
-	}
-	return emsv1.ServerMitigation{}
 }

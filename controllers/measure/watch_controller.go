@@ -19,6 +19,7 @@ import (
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/controllers/gather"
 	"mitigation.dev/ems/controllers/members"
+	"mitigation.dev/ems/internal/shard"
 )
 
 // burst is how long reports of a pool are gathered. Prometheus asks every fifteen seconds or more seldom.
@@ -30,6 +31,7 @@ const burst = 5 * time.Second
 type watcher struct {
 	client client.Reader
 	clock  clock.PassiveClock
+	shard  shard.Name
 	to     *watched
 }
 
@@ -60,10 +62,10 @@ func (w *watched) snapshot() (pools map[types.NamespacedName][standings]int, ori
 	return pools, maps.Clone(w.origins)
 }
 
-// SetupWithManager registers what counts the things that happen in pools. Servers have to be indexed (package members).
-func SetupWithManager(mgr ctrl.Manager) error {
+// SetupWithManager registers what counts the things that happen in the pools of a shard. Servers have to be indexed (package members).
+func SetupWithManager(mgr ctrl.Manager, mine shard.Name) error {
 	exported.watched.again()
-	w := &watcher{client: mgr.GetClient(), clock: clock.RealClock{}, to: exported.watched}
+	w := &watcher{client: mgr.GetClient(), clock: clock.RealClock{}, shard: mine, to: exported.watched}
 	poolOf := func(_ context.Context, o client.Object) []reconcile.Request {
 		server, ok := o.(*emsv1.PoolServer)
 		if !ok {
@@ -73,10 +75,16 @@ func SetupWithManager(mgr ctrl.Manager) error {
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("measure").
-		For(&emsv1.PoolMitigationConfig{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Owns(&emsv1.MitigationPlan{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&emsv1.PoolMitigationConfig{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
+		Owns(&emsv1.MitigationPlan{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}))).
 		Watches(&emsv1.PoolServer{}, gather.Handler(burst, poolOf)).
 		Complete(reconcile.Func(w.reconcile))
+}
+
+func (w *watcher) leave(pool types.NamespacedName) {
+	w.to.mu.Lock()
+	defer w.to.mu.Unlock()
+	w.to.memory.leave(w.to.counters, pool)
 }
 
 func (w *watcher) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
@@ -90,11 +98,19 @@ func (w *watcher) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result,
 	} else if err != nil {
 		return ctrl.Result{}, fmt.Errorf("get PoolMitigationConfig: %w", err)
 	}
+	if !w.shard.Has(pool) {
+		w.leave(req.NamespacedName)
+		return ctrl.Result{}, nil
+	}
 	sight := poolSight{key: req.NamespacedName, history: pool.Status.History, plan: &emsv1.MitigationPlan{}, now: w.clock.Now()}
 	if err := w.client.Get(ctx, req.NamespacedName, sight.plan, client.UnsafeDisableDeepCopy); apierrors.IsNotFound(err) {
 		sight.plan = nil
 	} else if err != nil {
 		return ctrl.Result{}, fmt.Errorf("get MitigationPlan: %w", err)
+	}
+	if sight.plan != nil && !w.shard.Has(sight.plan) {
+		w.leave(req.NamespacedName) // It is being taken over, and not all of its servers are here.
+		return ctrl.Result{}, nil
 	}
 	if sight.servers, err = members.Of(ctx, w.client, req.NamespacedName); err != nil {
 		return ctrl.Result{}, err
@@ -108,7 +124,12 @@ func (w *watcher) reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result,
 	}
 	w.to.mu.Lock()
 	defer w.to.mu.Unlock()
-	w.to.learn(w.to.counters, mitigations.Items, feeds.Items, sight.now)
+	// The way from the publisher to the cluster is counted once.
+	published := w.to.counters
+	if w.shard != shard.Main {
+		published = nil
+	}
+	w.to.learn(published, mitigations.Items, feeds.Items, sight.now)
 	w.to.look(w.to.counters, sight)
 	return ctrl.Result{}, nil
 }

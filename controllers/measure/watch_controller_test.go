@@ -15,6 +15,7 @@ import (
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/controllers/members"
+	"mitigation.dev/ems/internal/shard"
 )
 
 var _ = Describe("Watching pools", func() {
@@ -33,7 +34,7 @@ var _ = Describe("Watching pools", func() {
 			if err := members.Index(ctx, mgr.GetFieldIndexer()); err != nil {
 				return err
 			}
-			return SetupWithManager(mgr)
+			return SetupWithManager(mgr, shard.Main)
 		})
 		DeferCleanup(func() { stop() })
 		stand := func() [standings]int {

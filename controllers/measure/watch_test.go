@@ -14,6 +14,7 @@ import (
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/rollout"
+	"mitigation.dev/ems/internal/shard"
 )
 
 var (
@@ -286,7 +287,7 @@ func TestServersOfManyPoolsAreSummedUp(t *testing.T) {
 	pools[trouble] = [standings]int{protected: 3, silent: 1}
 	got := map[string]float64{}
 	total := 0.0
-	for _, m := range measureServers(pools) {
+	for _, m := range measureServers(pools, shard.Main) {
 		var d dto.Metric
 		if err := m.Write(&d); err != nil {
 			t.Fatal(err)
@@ -368,7 +369,7 @@ func BenchmarkScrape(b *testing.B) {
 		pools, origins := c.watched.snapshot()
 		measureExceptions(from, begin)
 		measureRollouts(from.plans)
-		measureServers(pools)
+		measureServers(pools, shard.Main)
 		measureMitigations(from, origins)
 		measurePools(from.pools, from.plans)
 		measureFeeds(from.feeds)

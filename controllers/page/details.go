@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/controllers/members"
 	"mitigation.dev/ems/internal/policy/fromapi"
 	"mitigation.dev/ems/internal/rollout"
 )
@@ -164,7 +165,7 @@ func (s *sight) without(id emsv1.MitigationID) (rows []serverRow, more int) {
 		}
 		hint := slices.IndexFunc(p.plan.Spec.Mitigations, func(m emsv1.PlannedMitigation) bool { return m.ID == planned.ID })
 		for _, at := range p.servers {
-			is, word, why := onServer(planned, reported(at.Server, planned.ID, hint))
+			is, word, why := onServer(planned, members.Reported(at.Server, planned.ID, hint))
 			if is != signOK && is != signNone && is != signOff {
 				all = append(all, lacking{at, is, word, why})
 			}
@@ -235,8 +236,11 @@ type poolView struct {
 	Exceptions                           []exceptionRow
 	MoreExceptions                       int
 	ScopeError                           []span
-	History                              []event
-	MoreHistory                          int
+	// Elsewhere says whose the servers are, if they are another manager's; there are Size of them.
+	Elsewhere   string
+	Size        int
+	History     []event
+	MoreHistory int
 }
 
 type poolMitigation struct {
@@ -262,6 +266,9 @@ func (s *sight) pool(key types.NamespacedName, q query) *poolView {
 	v := &poolView{
 		Namespace: p.Namespace, Name: p.Name, FQDN: plain(p.Spec.PoolFQDN), Mode: plain(p.Status.Summary.Mode), Profile: plain(string(p.Spec.Rollout.Profile)),
 		Ready: s.condition(p.Status.Conditions, emsv1.ReadyCondition), Shares: p.tally.shares(), All: p.tally.all, Protected: p.tally.of(signOK),
+	}
+	if p.manager != "" {
+		v.Elsewhere, v.Size = p.manager, p.size()
 	}
 	for i := range p.Status.Mitigations {
 		m := &p.Status.Mitigations[i]
@@ -446,7 +453,7 @@ func (s *sight) onThisServer(server *emsv1.PoolServer, p *poolSight) []serverMit
 	if p != nil && p.plan != nil {
 		for i := range p.plan.Spec.Mitigations {
 			planned := &p.plan.Spec.Mitigations[i]
-			add(planned, reported(server, planned.ID, i))
+			add(planned, members.Reported(server, planned.ID, i))
 		}
 	}
 	for i := range server.Status.Mitigations {

@@ -2,6 +2,7 @@ package page
 
 import (
 	"cmp"
+	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/utils/ptr"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/controllers/members"
 )
 
 // How much a page shows. The largest page stays below 1 MB of HTML, whatever there is in the cluster: what is left out is counted, and
@@ -53,6 +55,8 @@ type lead struct {
 	Shares         []share
 	Per            []protection
 	More           int
+	// Elsewhere tells of servers in pools of other managers.
+	Elsewhere string
 }
 
 // protection is how many servers a mitigation protects, of those that it is for, wherever policy stands.
@@ -114,6 +118,8 @@ type trouble struct {
 	Reason                            string
 	Message                           []span
 	Since                             moment
+	// Elsewhere says that another manager's page has the server.
+	Elsewhere bool
 }
 
 type feedRow struct {
@@ -137,7 +143,7 @@ func (s *sight) inForce(m *emsv1.Mitigation) bool {
 }
 
 func (s *sight) fleet(q query) *fleetView {
-	v := &fleetView{Empty: len(s.byName) == 0 || len(s.mitigations) == 0 || len(s.servers) == 0}
+	v := &fleetView{Empty: len(s.byName) == 0 || len(s.mitigations) == 0 || s.size() == 0}
 	if v.Empty {
 		v.Steps = s.firstSteps()
 	}
@@ -169,12 +175,41 @@ func (s *sight) firstSteps() []step {
 		{len(s.feeds) > 0, "Say whose signed mitigations you trust: a MitigationFeed.", "kubectl apply -f config/samples/mitigationfeed_exchange.yaml"},
 		{len(s.mitigations) > 0, "Wait until its document was read and verified.", "kubectl wait --for=condition=Ready mitigationfeed --all"},
 		{len(s.byName) > 0, "Make a pool: a namespace with a PoolMitigationConfig.", "kubectl apply -f config/samples/poolmitigationconfig.yaml"},
-		{len(s.servers) > 0, "Enrol its servers, and run on each what this prints.", "kubectl mitigation enroll --namespace NAMESPACE POOL/SERVER"},
+		{s.size() > 0, "Enrol its servers, and run on each what this prints.", "kubectl mitigation enroll --namespace NAMESPACE POOL/SERVER"},
 	}
 }
 
+// size is the number of all servers, as far as they are counted anywhere.
+func (s *sight) size() int {
+	n := len(s.servers)
+	for _, p := range s.byName {
+		if p.manager != "" {
+			n += p.size()
+		}
+	}
+	return n
+}
+
+// elsewhere tells of the pools of other managers.
+func (s *sight) elsewhere() string {
+	pools, servers, silent := 0, 0, 0
+	for _, p := range s.byName {
+		if p.manager != "" {
+			pools, servers, silent = pools+1, servers+p.size(), silent+p.silent()
+		}
+	}
+	if pools == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%s in %s of other managers", count(servers, "more server"), count(pools, "pool"))
+	if silent > 0 {
+		text += fmt.Sprintf(", %s of them silent", number(silent))
+	}
+	return text + ": here those pools are summed up, and the page of each manager has their servers one by one"
+}
+
 func (s *sight) lead() lead {
-	l := lead{Pools: len(s.byName)}
+	l := lead{Pools: len(s.byName), Elsewhere: s.elsewhere()}
 	var all tally
 	for i := range s.servers {
 		if at := s.serverAt[keyOf(&s.servers[i])]; at != nil {
@@ -245,13 +280,13 @@ func (s *sight) matrix(ids []emsv1.MitigationID, q query) []matrixRow {
 		if !q.finds(p.key(), p.Spec.PoolFQDN) {
 			continue
 		}
-		row := matrixRow{Namespace: p.Namespace, Name: p.Name, Sign: signOK, Mode: plain(p.Status.Summary.Mode), Servers: len(p.servers)}
+		row := matrixRow{Namespace: p.Namespace, Name: p.Name, Sign: signOK, Mode: plain(p.Status.Summary.Mode), Servers: p.size()}
 		for _, id := range ids {
 			c := inPool(p, id)
 			row.Sign = worse(row.Sign, c.Sign)
 			row.Cells = append(row.Cells, c)
 		}
-		if p.tally.of(signSilent) > 0 {
+		if p.silent() > 0 {
 			row.Sign = worse(row.Sign, signSilent)
 		}
 		rows = append(rows, row)
@@ -305,6 +340,16 @@ func (s *sight) troubles(pools []*poolSight, id emsv1.MitigationID, most int) (f
 		if p.plan == nil {
 			continue
 		}
+		if p.manager != "" {
+			for _, t := range p.namedTroubles(id) {
+				if len(found) < most {
+					found = append(found, t)
+				} else {
+					more++
+				}
+			}
+			continue
+		}
 		for _, at := range p.servers {
 			// Servers with trouble come first, and one that has failed is never called anything better.
 			if at.Sign.rank() > signBroken.rank() {
@@ -315,7 +360,7 @@ func (s *sight) troubles(pools []*poolSight, id emsv1.MitigationID, most int) (f
 				if id != "" && fold(id) != fold(planned.ID) {
 					continue
 				}
-				said := reported(at.Server, planned.ID, i)
+				said := members.Reported(at.Server, planned.ID, i)
 				is, word, why := onServer(planned, said)
 				if is != signFailed && is != signBroken {
 					continue
@@ -332,6 +377,25 @@ func (s *sight) troubles(pools []*poolSight, id emsv1.MitigationID, most int) (f
 		}
 	}
 	return found, more
+}
+
+// namedTroubles are what the status of a pool names, at most 20 of a kind and mitigation; of one mitigation if id is not empty.
+func (p *poolSight) namedTroubles(id emsv1.MitigationID) (found []trouble) {
+	add := func(m *emsv1.PoolMitigationStatus, servers []string, is sign, word string) {
+		for _, server := range servers {
+			found = append(found, trouble{
+				Namespace: p.Namespace, Pool: p.Name, Server: server, ID: string(m.ID), Name: fold(m.ID), Sign: is, Word: word, Elsewhere: true,
+				Message: prose("The page of " + p.manager + " says why."),
+			})
+		}
+	}
+	for i := range p.Status.Mitigations {
+		if m := &p.Status.Mitigations[i]; id == "" || fold(id) == fold(m.ID) {
+			add(m, m.Failing, signFailed, "failed")
+			add(m, m.Ineffective, signBroken, "not effective")
+		}
+	}
+	return found
 }
 
 // alerts are settings that hold for the whole fleet or for many pools.

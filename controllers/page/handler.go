@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"mitigation.dev/ems/controllers/tokens"
+	"mitigation.dev/ems/internal/shard"
 )
 
 const (
@@ -41,8 +42,13 @@ type Handler struct {
 
 // NewHandler returns a handler for what the reader has, usually the manager's cache, and for those whom the judge lets get [root].
 func NewHandler(reader client.Reader, judge *tokens.Judge, clock clock.PassiveClock, log logr.Logger) *Handler {
+	return newHandler(reader, judge, clock, log, shard.Main)
+}
+
+// newHandler is for the manager of any shard.
+func newHandler(reader client.Reader, judge *tokens.Judge, clock clock.PassiveClock, log logr.Logger, mine shard.Name) *Handler {
 	h := &Handler{
-		source: &source{reader: reader, clock: clock}, judge: judge, sessions: &sessions{clock: clock}, attempts: &attempts{clock: clock},
+		source: &source{reader: reader, clock: clock, shard: mine}, judge: judge, sessions: &sessions{clock: clock}, attempts: &attempts{clock: clock},
 		log: log, origin: http.NewCrossOriginProtection(), mux: http.NewServeMux(),
 	}
 	h.mux.Handle(root, read(h.view(fleetPage)))
@@ -156,7 +162,11 @@ func (h *Handler) view(build pageFunc) http.Handler {
 		}
 		c, found := build(seen, r)
 		if !found {
-			h.problem(w, r, http.StatusNotFound, "There is no such object", "It was deleted, or never was. Names are those that kubectl shows.")
+			text := "It was deleted, or never was. Names are those that kubectl shows."
+			if seen.elsewhere() != "" {
+				text += " A server of another manager's pool has a page there."
+			}
+			h.problem(w, r, http.StatusNotFound, "There is no such object", text)
 			return
 		}
 		h.write(w, r, c, who, seen.moment(seen.now))

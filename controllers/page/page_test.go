@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mitigation.dev/ems/controllers/page/pagetest"
+	"mitigation.dev/ems/internal/shard"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -214,13 +215,13 @@ func BenchmarkLook(b *testing.B) {
 	fleet := pagetest.Large(begin, 200, 20, 10000)
 	b.ReportAllocs()
 	for b.Loop() {
-		newSight(objects{fleet.Feeds, fleet.Mitigations, fleet.Configurations, fleet.Pools, fleet.Plans, fleet.Servers}, begin)
+		newSight(objects{fleet.Feeds, fleet.Mitigations, fleet.Configurations, fleet.Pools, fleet.Plans, fleet.Servers}, begin, shard.Main)
 	}
 }
 
 func BenchmarkFleetPage(b *testing.B) {
 	fleet := pagetest.Large(begin, 200, 20, 10000)
-	seen := newSight(objects{fleet.Feeds, fleet.Mitigations, fleet.Configurations, fleet.Pools, fleet.Plans, fleet.Servers}, begin)
+	seen := newSight(objects{fleet.Feeds, fleet.Mitigations, fleet.Configurations, fleet.Pools, fleet.Plans, fleet.Servers}, begin, shard.Main)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, _, err := renderMain(content{template: "fleet", data: seen.fleet(query{Page: 1})}); err != nil {
@@ -231,7 +232,7 @@ func BenchmarkFleetPage(b *testing.B) {
 
 func BenchmarkPoolPage(b *testing.B) {
 	fleet := pagetest.Large(begin, 4, 20, 10000)
-	seen := newSight(objects{fleet.Feeds, fleet.Mitigations, fleet.Configurations, fleet.Pools, fleet.Plans, fleet.Servers}, begin)
+	seen := newSight(objects{fleet.Feeds, fleet.Mitigations, fleet.Configurations, fleet.Pools, fleet.Plans, fleet.Servers}, begin, shard.Main)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, _, err := renderMain(content{template: "pool", data: seen.pool(keyOf(&fleet.Pools[0]), query{Page: 1})}); err != nil {

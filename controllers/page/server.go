@@ -20,6 +20,7 @@ import (
 
 	"mitigation.dev/ems/controllers/scrape"
 	"mitigation.dev/ems/controllers/tokens"
+	"mitigation.dev/ems/internal/shard"
 )
 
 // Limits of one connection: a browser on a slow line gets the largest page in less, and who sends nothing is not waited for.
@@ -40,6 +41,8 @@ type Options struct {
 	// CertDir is a folder with tls.crt and tls.key, which are read again when they change. Without it the manager signs a certificate for
 	// itself when it starts, which no browser knows.
 	CertDir string
+	// Shard is the manager's: the page has the servers of its pools alone.
+	Shard shard.Name
 }
 
 // Validate says what is wrong with the options.
@@ -60,7 +63,7 @@ func (o Options) Add(mgr ctrl.Manager) error {
 		return fmt.Errorf("fleet page: %w", err)
 	}
 	log := mgr.GetLogger().WithName("page")
-	return mgr.Add(&server{options: o, log: log, handler: NewHandler(mgr.GetClient(), judge, clock.RealClock{}, log)})
+	return mgr.Add(&server{options: o, log: log, handler: newHandler(mgr.GetClient(), judge, clock.RealClock{}, log, o.Shard)})
 }
 
 // server is a Runnable of a manager.

@@ -11,9 +11,11 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/shard"
 )
 
 const (
@@ -28,6 +30,7 @@ const (
 type source struct {
 	reader client.Reader
 	clock  clock.PassiveClock
+	shard  shard.Name
 
 	mu   sync.Mutex
 	last *sight
@@ -47,7 +50,7 @@ func (s *source) look(ctx context.Context) (*sight, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.last = newSight(seen, now)
+	s.last = newSight(seen, now, s.shard)
 	return s.last, nil
 }
 
@@ -97,9 +100,27 @@ type poolSight struct {
 	plan    *emsv1.MitigationPlan
 	planned map[string]*emsv1.PlannedMitigation
 	status  map[string]*emsv1.PoolMitigationStatus
+	// manager puts into words whose the pool is, if it is another manager's; its servers are then not here.
+	manager string
 	// servers with trouble come first.
 	servers []*standing
 	tally   tally
+}
+
+// size is the number of servers. Those of another manager's pool that one counts.
+func (p *poolSight) size() int {
+	if p.manager == "" {
+		return len(p.servers)
+	}
+	return int(ptr.Deref(p.Status.Servers, 0))
+}
+
+// silent is the number of servers that are silent.
+func (p *poolSight) silent() int {
+	if p.manager == "" {
+		return p.tally.of(signSilent)
+	}
+	return int(ptr.Deref(p.Status.Silent, 0))
 }
 
 func (p *poolSight) key() string { return p.Namespace + "/" + p.Name }
@@ -107,7 +128,8 @@ func (p *poolSight) key() string { return p.Namespace + "/" + p.Name }
 // fold is how ids are compared.
 func fold(id emsv1.MitigationID) string { return strings.ToLower(string(id)) }
 
-func newSight(seen objects, now time.Time) *sight {
+// newSight puts in order what the manager of a shard has.
+func newSight(seen objects, now time.Time, mine shard.Name) *sight {
 	s := &sight{
 		clockwork: clockwork{now}, objects: seen, mitigationAt: map[string]*emsv1.Mitigation{},
 		poolAt: map[types.NamespacedName]*poolSight{}, serverAt: make(map[types.NamespacedName]*standing, len(seen.servers)),
@@ -120,6 +142,9 @@ func newSight(seen objects, now time.Time) *sight {
 	for i := range s.pools {
 		p := &poolSight{
 			PoolMitigationConfig: &s.pools[i], planned: map[string]*emsv1.PlannedMitigation{}, status: map[string]*emsv1.PoolMitigationStatus{},
+		}
+		if !mine.Has(p) {
+			p.manager = shard.Of(p).Manager()
 		}
 		for j := range p.Status.Mitigations {
 			p.status[fold(p.Status.Mitigations[j].ID)] = &p.Status.Mitigations[j]
@@ -149,7 +174,7 @@ func (s *sight) standings() {
 		p := s.poolAt[types.NamespacedName{Namespace: server.Namespace, Name: server.Spec.PoolName}]
 		all[i] = stand(server, p)
 		s.serverAt[types.NamespacedName{Namespace: server.Namespace, Name: server.Name}] = &all[i]
-		if p != nil {
+		if p != nil && p.manager == "" {
 			p.servers = append(p.servers, &all[i])
 			p.tally.add(all[i].Sign)
 		}

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/controllers/members"
 	"mitigation.dev/ems/internal/policy"
 )
 
@@ -44,26 +45,12 @@ func stand(server *emsv1.PoolServer, p *poolSight) standing {
 	}
 	for i := range p.plan.Spec.Mitigations {
 		planned := &p.plan.Spec.Mitigations[i]
-		is, word, why := onServer(planned, reported(server, planned.ID, i))
+		is, word, why := onServer(planned, members.Reported(server, planned.ID, i))
 		if is != signOK && is != signNone && is != signOff && is.rank() < out.Sign.rank() {
 			note(is, string(planned.ID)+" "+word, why)
 		}
 	}
 	return out
-}
-
-// reported is what a server says of a mitigation, nil if nothing. Agents report in the order of the plan, so the hint is mostly right.
-func reported(server *emsv1.PoolServer, id emsv1.MitigationID, hint int) *emsv1.ServerMitigation {
-	list := server.Status.Mitigations
-	if hint < len(list) && list[hint].ID == id {
-		return &list[hint]
-	}
-	for i := range list {
-		if list[i].ID == id {
-			return &list[i]
-		}
-	}
-	return nil
 }
 
 // onServer is where a mitigation stands on a server, with a reason if there is one to give. said is nil if the server has not spoken of it.

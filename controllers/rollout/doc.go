@@ -4,7 +4,7 @@
 //
 //	err := members.Index(ctx, mgr.GetFieldIndexer())
 //	err = (&rollout.Reconciler{
-//		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("ems-rollout"), Clock: clock.RealClock{},
+//		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("ems-rollout"), Clock: clock.RealClock{},
 //	}).SetupWithManager(mgr)
 //
 // # Considerations
@@ -28,6 +28,9 @@
 // good ones are gathered for 300 milliseconds, a failure for 50, so that a rollout halts well within a second of the first failing server. Other
 // pools matter only to a pool that rolls something out: when one of them halts, and, for those that wait for the rings before them, when one
 // completes.
+//
+// Of several managers each plans its own pools (package internal/shard), and reads the plans of all. It plans a pool when it has all of its
+// servers in its cache (package handover).
 //
 // One plan per pool serves all its servers, so a stage is one write. A look at a pool of 10,000 servers and 20 mitigations takes
 // about 0.1 s, nearly all of it for gathering what the servers say.

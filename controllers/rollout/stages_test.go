@@ -17,6 +17,7 @@ import (
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/controllers/fleet"
 	"mitigation.dev/ems/internal/conditions"
+	"mitigation.dev/ems/internal/shard"
 	"mitigation.dev/ems/test/kstatus"
 )
 
@@ -62,7 +63,7 @@ var _ = Describe("A rollout", func() {
 			if err := setup(ctx, mgr, time); err != nil {
 				return err
 			}
-			return fleet.SetupWithManager(mgr)
+			return fleet.SetupWithManager(mgr, shard.Main)
 		}))
 		DeferCleanup(actors.run(ctx))
 	}
@@ -391,7 +392,7 @@ var _ = Describe("Rings", func() {
 			if err := setup(ctx, mgr, clock.RealClock{}); err != nil {
 				return err
 			}
-			return fleet.SetupWithManager(mgr)
+			return fleet.SetupWithManager(mgr, shard.Main)
 		}))
 		for _, c := range casts {
 			DeferCleanup(c.run(ctx))

@@ -3,6 +3,7 @@ package rollout
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -24,9 +25,9 @@ import (
 
 const (
 	// burst is how long changes of Mitigations and of other pools are gathered before plans are rendered again.
-	burst = 500 * time.Millisecond
-	// reports is how long good news of servers are gathered. A stage of thousands of servers ends that much later.
-	reports = 300 * time.Millisecond
+	burst = 250 * time.Millisecond
+	// reports is how long good news of servers are gathered. Each stage ends that much later.
+	reports = 150 * time.Millisecond
 	// alarm is how long bad news are gathered: nobody notices the wait, and a pool whose servers all fail at once is not planned
 	// anew for each of them.
 	alarm = 50 * time.Millisecond
@@ -124,6 +125,9 @@ func serverHandler() handler.EventHandler {
 
 // news reports whether a server says something else of rollouts than before, and whether that is a failure.
 func news(before, after *emsv1.PoolServer) (changed, bad bool) {
+	if sameGates(before.Status.Mitigations, after.Status.Mitigations) {
+		return false, false // Nearly every report: a server speaks of a hundred mitigations, and of one of them something new.
+	}
 	was := make(map[string]emsv1.ServerGate, len(before.Status.Mitigations))
 	for i := range before.Status.Mitigations {
 		if m := &before.Status.Mitigations[i]; m.Gate.Rollout != "" {
@@ -143,6 +147,13 @@ func news(before, after *emsv1.PoolServer) (changed, bad bool) {
 		}
 	}
 	return changed || is != len(was), bad
+}
+
+// sameGates reports whether two reports say the same of rollouts, mitigation by mitigation in the same order.
+func sameGates(before, after []emsv1.ServerMitigation) bool {
+	return slices.EqualFunc(before, after, func(a, b emsv1.ServerMitigation) bool {
+		return a.ID == b.ID && a.Gate.Rollout == b.Gate.Rollout && a.Gate.Verdict == b.Gate.Verdict
+	})
 }
 
 func sameLabels(a, b client.Object) bool { return maps.Equal(a.GetLabels(), b.GetLabels()) }

@@ -3,6 +3,7 @@ package scrape
 import (
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 
 	"github.com/go-logr/logr"
@@ -26,6 +27,22 @@ type Options struct {
 func (o Options) Validate() error {
 	if o.Address == "0" && o.CertDir != "" {
 		return fmt.Errorf("metrics: certificates of %q: nothing is served, because the address is 0", o.CertDir)
+	}
+	return nil
+}
+
+// ValidateProfiles says what is wrong with an address that profiles are served on. They come without TLS and without asking who wants
+// them, and show what is in memory: only who can enter the manager's container may have them.
+func ValidateProfiles(address string) error {
+	if address == "" || address == "0" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("profiles: address: %w", err)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("profiles: address %q: it is not on the loopback interface; use localhost and `kubectl port-forward`", address)
 	}
 	return nil
 }

@@ -68,3 +68,14 @@ func TestValidate(t *testing.T) {
 		}
 	}
 }
+
+func TestProfilesAreForWhoeverIsInsideAlone(t *testing.T) {
+	for address, want := range map[string]bool{
+		"": true, "0": true, "localhost:6060": true, "127.0.0.1:6060": true, "[::1]:6060": true,
+		":6060": false, "0.0.0.0:6060": false, "10.0.0.1:6060": false, "manager:6060": false, "localhost": false,
+	} {
+		if err := ValidateProfiles(address); (err == nil) != want {
+			t.Errorf("ValidateProfiles(%q) = %v, want it to be fine = %t", address, err, want)
+		}
+	}
+}

@@ -12,7 +12,7 @@
 //
 // Nothing else waits for it. The controller has a worker of its own, its failures show in the status of global and in the log and
 // nowhere else, and no other controller reads what it writes. Servers, pools and plans come from the manager's caches, in which they are
-// anyway.
+// anyway; servers of pools that other managers work for are read from the API server, in pages.
 //
 // The organisation's id is a random UUID in the immutable ConfigMap ems-organization of the manager's namespace. Objects of the cluster
 // survive restarts and the restore of a backup; the status of global would be lost with global, which people delete and repositories

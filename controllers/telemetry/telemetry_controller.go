@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/controllers/members"
 	"mitigation.dev/ems/internal/fetch"
+	"mitigation.dev/ems/internal/shard"
 	"mitigation.dev/ems/internal/telemetry"
 )
 
@@ -252,7 +255,8 @@ func (r *Reconciler) send(ctx context.Context, id uuid.UUID, to telemetry.Endpoi
 	return len(records), nil
 }
 
-// records reads the caches. What is in them is only read, so nothing is copied.
+// records reads the caches. What is in them is only read, so nothing is copied. Servers of pools that other managers work for are not in
+// them, and are read page by page.
 func (r *Reconciler) records(ctx context.Context, id uuid.UUID) ([]telemetry.Record, error) {
 	var (
 		configurations emsv1.MitigationConfigurationList
@@ -265,9 +269,26 @@ func (r *Reconciler) records(ctx context.Context, id uuid.UUID) ([]telemetry.Rec
 			return nil, fmt.Errorf("list %T: %w", list, err)
 		}
 	}
-	return telemetry.Records(telemetry.Fleet{
+	fleet := telemetry.Fleet{
 		OrganizationID: id, Configurations: configurations.Items, Pools: pools.Items, Plans: plans.Items, Servers: servers.Items,
-	})
+	}
+	records, err := telemetry.Records(fleet)
+	isElsewhere := func(pool emsv1.PoolMitigationConfig) bool { return !shard.Main.Has(&pool) }
+	if err != nil || !slices.ContainsFunc(pools.Items, isElsewhere) {
+		return records, err
+	}
+	var pageErr error
+	err = members.Pages(ctx, r.Reader, func(page []emsv1.PoolServer) bool {
+		var more []telemetry.Record
+		fleet.Servers = page
+		more, pageErr = telemetry.Records(fleet)
+		records = append(records, more...)
+		return pageErr == nil
+	}, client.MatchingLabelsSelector{Selector: shard.Main.Others()})
+	// One that is handed over at this moment is in both.
+	slices.SortFunc(records, func(a, b telemetry.Record) int { return strings.Compare(a.DeviceID, b.DeviceID) })
+	records = slices.CompactFunc(records, func(a, b telemetry.Record) bool { return a.DeviceID == b.DeviceID })
+	return records, errors.Join(err, pageErr)
 }
 
 func moment(t time.Time) *metav1.Time {

@@ -39,6 +39,8 @@ func convert(part, name, source string) (string, error) {
 	}
 	if condition := conditions[part+"/"+name]; condition != "" {
 		result = "{{- if " + condition + " }}\n" + result + "{{- end }}\n"
+	} else if part == "shards" {
+		result = "{{- if .Values.shards }}\n" + result + "{{- end }}\n"
 	} else if part == "crd" {
 		result = "{{- if .Values.crds.install }}\n" + result + "{{- end }}\n"
 	}
@@ -54,7 +56,15 @@ func sourceOf(part, name string) string {
 	if part == "crd" {
 		return "crd/bases/" + name
 	}
-	return part + "/" + name
+	return folder(part) + "/" + name
+}
+
+// folder is the one of config/ that has the kustomization of a part.
+func folder(part string) string {
+	if part == "shards" {
+		return "shards/component"
+	}
+	return part
 }
 
 // convertDocument does what is the same for all objects: labels, the namespace, the name of the manager's ServiceAccount.

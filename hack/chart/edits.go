@@ -49,6 +49,10 @@ var edits = map[string][]edit{
 		{from: "      terminationGracePeriodSeconds: 10\n", to: "      terminationGracePeriodSeconds: 10\n" +
 			when("any.certificate", "      volumes:\n") + when("metrics.certificate", volume("metrics")) + when("page.certificate", volume("page"))},
 	},
+	// The chart's own labels say the same.
+	"shards/manager_role.yaml":         {{from: "    app.kubernetes.io/part-of: ems\n", to: ""}},
+	"shards/manager_role_binding.yaml": {{from: "    app.kubernetes.io/part-of: ems\n", to: ""}},
+	"shards/server_labels.yaml":        {{from: "    app.kubernetes.io/part-of: ems\n", to: "", times: 2}},
 	"prometheus/prometheusrule.yaml": {{
 		from: "    app.kubernetes.io/component: manager\nspec:\n",
 		to: "    app.kubernetes.io/component: manager\n" +

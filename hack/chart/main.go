@@ -31,8 +31,8 @@ var owned = []string{"templates/generated", "files"}
 // generate returns the contents of the generated files by their paths in the chart.
 func generate(config string) (map[string]string, error) {
 	files := map[string]string{}
-	for _, part := range []string{"crd", "rbac", "admission", "manager", "prometheus"} {
-		sources, err := resources(filepath.Join(config, part))
+	for _, part := range []string{"crd", "rbac", "admission", "manager", "prometheus", "shards"} {
+		sources, err := resources(filepath.Join(config, folder(part)))
 		if err != nil {
 			return nil, err
 		}
@@ -51,6 +51,13 @@ func generate(config string) (map[string]string, error) {
 			}
 			files["templates/generated/"+part+"/"+name] = template
 		}
+	}
+	for name := range shardEdits {
+		template, err := forEachShard(name, files["templates/generated/manager/"+name])
+		if err != nil {
+			return nil, fmt.Errorf("manager of a shard: %s: %w", name, err)
+		}
+		files["templates/generated/shards/"+name] = template
 	}
 	return files, addDashboards(config, files)
 }

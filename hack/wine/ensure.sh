@@ -12,11 +12,9 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-release=trixie
-folder=${EMS_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/ems}/wine/$release
-
-say() { echo "wine: $*" >&2; }
-skip() { say "$*: Windows programs cannot be run here"; exit 3; }
+name=wine
+without="Windows programs cannot be run here"
+. "$here/../debian/root.sh"
 
 complete() { [ -x "$1/root/usr/lib/wine/wine64" ] && [ -f "$1/prefix/system.reg" ]; }
 
@@ -36,16 +34,10 @@ tools
 [ "$(id -u)" -eq 0 ] || skip "making the Debian root needs root"
 
 say "unpacking Debian $release with Wine (about a minute)"
-new=$folder.new.$$
-trap 'rm -rf "$new"' EXIT
-mkdir -p "$new"
-timeout 900 mmdebstrap --quiet --variant=minbase --include=wine64 "$release" "$new/root" >&2 || skip "Debian $release cannot be fetched"
-# Without it there is no localhost.
-cp /etc/hosts "$new/root/etc/hosts"
+begin
+fetch --variant=minbase --include=wine64
 mkdir "$new/prefix"
 "$here/sandbox.sh" "$new/root" "$new/prefix" bash -c 'wine64 wineboot -i >/dev/null 2>&1; wineserver64 -w' || skip "Wine cannot make a prefix"
-mkdir -p "$(dirname "$folder")"
-rm -rf "$folder"
-mv "$new" "$folder"
+place
 complete "$folder" || skip "the prefix is not whole"
 echo "$folder"

@@ -23,7 +23,11 @@ func rulesOf(t *testing.T) map[string][]rbacv1.PolicyRule {
 	if err != nil || len(optional) == 0 {
 		t.Fatalf("no roles for client certificates: %v", err)
 	}
-	files = append(files, optional...)
+	shards, err := filepath.Glob(filepath.Join("..", "..", "config", "shards", "component", "*role*.yaml"))
+	if err != nil || len(shards) == 0 {
+		t.Fatalf("no roles for several managers: %v", err)
+	}
+	files = append(append(files, optional...), shards...)
 	rules := map[string][]rbacv1.PolicyRule{}
 	bindings := map[string]string{}
 	for _, file := range files {

@@ -88,6 +88,59 @@ func TestEverythingFollowsNamespaceAndServiceAccount(t *testing.T) {
 	}
 }
 
+// TestEveryShardHasItsManager holds the chart against the sample for kustomize, where the name comes by way of a label.
+func TestEveryShardHasItsManager(t *testing.T) {
+	values := []string{"--set", "shards[0].name=europe", "--set", "shards[1].name=asia", "--set", "extraArgs={--client-certificates}"}
+	got := byIdentity(t, objects(t, template(t, "ems-system", values...)))
+	want := byIdentity(t, objects(t, kustomize(t, "samples/shards")))
+	maps.DeleteFunc(want, func(name string, _ *unstructured.Unstructured) bool { return strings.HasPrefix(name, "Namespace ") })
+	identities := func(all map[string]*unstructured.Unstructured) []string {
+		var names []string
+		for name := range all {
+			// Some versions of kustomize take policies for objects of a namespace.
+			names = append(names, strings.Replace(name, "ValidatingAdmissionPolicy ems-system/", "ValidatingAdmissionPolicy /", 1))
+		}
+		slices.Sort(names)
+		return names
+	}
+	if diff := cmp.Diff(identities(want), identities(got)); diff != "" {
+		t.Errorf("other objects (-kustomize +helm):\n%s", diff)
+	}
+	for _, name := range []string{"europe", "asia"} {
+		for from, tc := range map[string]struct {
+			all     map[string]*unstructured.Unstructured
+			wantArg string
+		}{
+			"kustomize": {all: want, wantArg: "--shard=$(SHARD)"},
+			"helm":      {all: got, wantArg: "--shard=" + name},
+		} {
+			object := tc.all["Deployment ems-system/ems-manager-"+name]
+			if object == nil {
+				t.Fatalf("%s: no Deployment for %s in %v", from, name, slices.Sorted(maps.Keys(tc.all)))
+			}
+			text, err := object.MarshalJSON()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if shard := object.GetLabels()["ems.mitigation.dev/shard"]; shard != name {
+				t.Errorf("%s: the manager of %s is labelled %q", from, name, shard)
+			}
+			if !strings.Contains(string(text), `"`+tc.wantArg+`"`) {
+				t.Errorf("%s: the manager of %s is not told %s: %s", from, name, tc.wantArg, text)
+			}
+			for _, of := range []string{"8444", "--client-certificates", `"app.kubernetes.io/component":"manager"`} {
+				if strings.Contains(string(text), of) {
+					t.Errorf("%s: the manager of %s has %s, which is the main manager's: %s", from, name, of, text)
+				}
+			}
+		}
+	}
+	text, err := got["Deployment ems-system/ems-manager"].MarshalJSON()
+	if err != nil || !strings.Contains(string(text), "--client-certificates") || strings.Contains(string(text), "--shard") {
+		t.Errorf("the main manager has not its own flags: %s (%v)", text, err)
+	}
+}
+
 func TestWrongValuesAreRefused(t *testing.T) {
 	for name, tc := range map[string]struct {
 		args        []string
@@ -112,6 +165,9 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"a budget that keeps every replica":              {[]string{"--set", "podDisruptionBudget.enabled=true"}, "less than replicas"},
 		"a monitor of metrics that are off":              {[]string{"--set", "serviceMonitor.enabled=true", "--set", "metrics.enabled=false"}, "metrics.enabled"},
 		"a reader of metrics without its namespace":      {[]string{"--set", "serviceMonitor.enabled=true", "--set", "serviceMonitor.prometheus.serviceAccountName=p"}, "say where its ServiceAccount is"},
+		"a shard without a name":                         {[]string{"--set", "shards[0].replicas=2"}, "shards"},
+		"a shard with a name that no Lease can have":     {[]string{"--set", "shards[0].name=Europe"}, "shards"},
+		"a shard with a value that does not exist":       {[]string{"--set", "shards[0].name=europe", "--set", "shards[0].replica=2"}, "replica"},
 		"a cluster without ValidatingAdmissionPolicy v1": {[]string{"--kube-version", "1.29.9"}, "kubeVersion"},
 	} {
 		t.Run(name, func(t *testing.T) {

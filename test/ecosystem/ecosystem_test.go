@@ -259,6 +259,7 @@ var sources = map[string]string{
 	"controllers/fleet/configuration.go":  "MitigationConfiguration",
 	"controllers/feed/feed_controller.go": "MitigationFeed",
 	"controllers/feed/status.go":          "MitigationFeed",
+	"controllers/handover/watch.go":       "PoolMitigationConfig",
 	"agent/cluster/status.go":             "PoolServer",
 	"agent/cluster/local.go":              "PoolServer",
 }

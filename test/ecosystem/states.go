@@ -99,10 +99,10 @@ var reasons = map[string]map[Standing][]string{
 		Done: {emsv1.InSyncReason, emsv1.NoServersReason, emsv1.RolloutAbortedReason},
 		Working: {
 			emsv1.HaltedElsewhereReason, emsv1.RolloutPausedReason, emsv1.AwaitingRingReason, emsv1.AwaitingWindowReason, emsv1.PlanPendingReason,
-			emsv1.RollingOutReason, emsv1.AgentsSilentReason, emsv1.ProgressingReason,
+			emsv1.RollingOutReason, emsv1.AgentsSilentReason, emsv1.TakingOverReason, emsv1.ProgressingReason,
 		},
 		Stalled: {
-			emsv1.RolloutHaltedReason, emsv1.RolloutStuckReason, emsv1.AwaitingApprovalReason, emsv1.ServersFailedReason,
+			emsv1.NoManagerReason, emsv1.RolloutHaltedReason, emsv1.RolloutStuckReason, emsv1.AwaitingApprovalReason, emsv1.ServersFailedReason,
 			emsv1.ServersIneffectiveReason, emsv1.InvalidSpecReason,
 		},
 	},

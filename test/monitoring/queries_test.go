@@ -58,6 +58,7 @@ var series = map[string]string{
 	`ems_feed_revocation_list_failures_total{feed="contoso"}`:                                                                         "0+1x60",
 	`ems_trust_anchor_expiry_timestamp_seconds{feed="contoso",kind="root",anchor="a1b2"}`:                                             "90000x60",
 	`ems_exception_expiry_timestamp_seconds{kind="PoolMitigationConfig",namespace="exchange",name="frontend",list="blocked",id="M3"}`: "90000x60",
+	`ems_pools_without_manager{shard="europe"}`:                                                                                       "0x60",
 	`leader_election_master_status{name="manager.ems.mitigation.dev"}`:                                                                "1x60",
 	`controller_runtime_reconcile_errors_total{controller="feed"}`:                                                                    "0+1x60",
 	`ems_agent_build_info{version="v1",commit="c",goversion="go1"}`:                                                                   "1x60",

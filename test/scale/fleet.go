@@ -35,11 +35,11 @@ import (
 const (
 	// parallel is how many servers are worked on at once where the work is that of this machine.
 	parallel = 8
+	// turns is how many agents make a pass at a time. On machines of their own none waits for another; here, if thousands took turns
+	// with every step, a health check would take longer than a server may. Passes wait for the API server, too, hence so many.
+	turns = 256
 	// life of the tokens, the most that agents get.
 	life = identity.MaxToken
-	// maxOwn is how many agents have a connection of their own at most. A connection takes a descriptor in this process and in the
-	// API server, and an agent two more; 20,000 is what a process may have on many systems.
-	maxOwn = 5000
 )
 
 // server is a simulated one.
@@ -148,13 +148,11 @@ func (f *fleet) enrol(ctx context.Context, c client.Client, sign *tokens, url st
 
 // start starts all agents at once.
 func (f *fleet) start(ctx context.Context) error {
+	together := make(chan struct{}, turns)
 	for _, s := range f.servers {
 		options := agent.Options{
-			IISRoot: s.Root, StateDir: s.StateDir, TrustFile: s.TrustFile, Shared: true, Log: logr.New(s.notes),
+			IISRoot: s.Root, StateDir: s.StateDir, TrustFile: s.TrustFile, Shared: true, Turns: together, Proxy: cluster.NoProxy, Log: logr.New(s.notes),
 			Facts: facts.Facts{Product: string(emsv1.ExchangeServer), Role: "Mailbox", Build: harness.VulnerableBuild},
-		}
-		if len(f.servers) <= maxOwn {
-			options.Proxy = cluster.NoProxy // a connection with its own choice of a proxy is shared with nobody
 		}
 		if err := options.Validate(); err != nil {
 			return fmt.Errorf("agent of %s: %w", s.Name, err)

@@ -10,7 +10,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"runtime/pprof"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -26,8 +26,12 @@ type options struct {
 	servers, pools              int
 	only, out, memory, programs string
 	profile                     string
+	profileAfter, profileLength time.Duration
 	paper                       bool
 }
+
+// relaxed is how many agents may leave five times as much garbage as they hold, about half a megabyte each.
+const relaxed = 2000
 
 const (
 	exitFailure = 1
@@ -38,11 +42,13 @@ func main() {
 	var o options
 	flag.IntVar(&o.servers, "n", 1000, "`number` of servers")
 	flag.IntVar(&o.pools, "pools", 0, "`number` of pools (default: one for each thousand servers)")
-	flag.StringVar(&o.only, "scenarios", "", "`names` of scenarios, separated by commas, beside connect (default: all). Those after publish need it")
+	flag.StringVar(&o.only, "scenarios", "", "`names` of scenarios, separated by commas, beside connect (default: all). Those after publish need it; ansible is one that runs by itself")
 	flag.StringVar(&o.out, "out", filepath.Join("bin", "scale"), "`folder` for results")
 	flag.StringVar(&o.memory, "memory", "/dev/shm", "`folder` for the servers' disks, best in memory")
 	flag.StringVar(&o.programs, "programs", "", "`folder` with manager, ems-agent and kubectl-mitigation (default: they are built)")
-	flag.StringVar(&o.profile, "profile", "", "`scenario` of which a profile of this process is written beside the results")
+	flag.StringVar(&o.profile, "profile", "", "`names` of scenarios, separated by commas, of which profiles of this process, the API server and the manager are written beside the results")
+	flag.DurationVar(&o.profileLength, "profile-length", 30*time.Second, "how long scenarios are profiled")
+	flag.DurationVar(&o.profileAfter, "profile-after", 0, "how long after their beginning scenarios are profiled")
 	flag.BoolVar(&o.paper, "paper", false, "extrapolate the results of the files that are named to 100,000 servers, and run nothing")
 	flag.Parse()
 	if o.pools == 0 {
@@ -68,6 +74,9 @@ func choose(names string) ([]scenario, error) {
 	if names == "" {
 		return all, nil
 	}
+	if alone := comparison(); names == alone.name {
+		return []scenario{alone}, nil
+	}
 	wanted := strings.Split(names, ",")
 	for _, name := range wanted {
 		if !slices.ContainsFunc(all, func(s scenario) bool { return s.name == name }) {
@@ -80,6 +89,10 @@ func choose(names string) ([]scenario, error) {
 
 func simulate(o options, chosen []scenario) int {
 	// What clients say of requests that fail, agents say again in their own words.
+	if o.servers <= relaxed {
+		// The heap holds all agents, and each collection goes through all of it for the work of a few. Memory is there for small fleets.
+		debug.SetGCPercent(400)
+	}
 	klog.SetLogger(logr.Discard())
 	crlog.SetLogger(logr.Discard())
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -87,9 +100,10 @@ func simulate(o options, chosen []scenario) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go stopWithParent(ctx, cancel)
-	run := &Run{Servers: o.servers, Pools: o.pools, Connections: "own", Processors: runtime.NumCPU(), Started: time.Now().UTC()}
-	if o.servers > maxOwn {
-		run.Connections = "shared"
+	run := &Run{Servers: o.servers, Pools: o.pools, Processors: runtime.NumCPU(), Started: time.Now().UTC()}
+	if err := enoughFiles(o.servers); err != nil {
+		fmt.Fprintf(os.Stderr, "ems-sim: %v\n", err)
+		return exitUsage
 	}
 	err := measure(ctx, o, chosen, run, os.Stdout)
 	if err == nil || len(run.Results) > 0 {
@@ -126,19 +140,16 @@ func stopWithParent(ctx context.Context, cancel context.CancelFunc) {
 
 // measure runs scenarios one after the other and prints what each found.
 func measure(ctx context.Context, o options, chosen []scenario, run *Run, out io.Writer) error {
-	fmt.Fprintf(out, "%d servers in %d pools, %s connections, %d processors; preparing\n", run.Servers, run.Pools, run.Connections, run.Processors)
+	fmt.Fprintf(out, "%d servers in %d pools, %d processors; preparing\n", run.Servers, run.Pools, run.Processors)
 	w, err := newWorld(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer w.end()
 	for _, s := range chosen {
-		stop, err := profile(o, s.name)
-		if err != nil {
-			return err
-		}
+		end := w.profiler.begin(ctx, s.name)
 		r, err := w.play(ctx, s)
-		stop()
+		err = errors.Join(err, end())
 		run.Results = append(run.Results, r)
 		printResult(out, r)
 		if err != nil {
@@ -155,27 +166,6 @@ const maxDiagnosis = 8 << 10
 func (w *world) diagnosis(ctx context.Context) error {
 	text := w.env.Diagnose(context.WithoutCancel(ctx))
 	return errors.New(text[max(0, len(text)-maxDiagnosis):])
-}
-
-// profile begins a profile of this process if it was asked for.
-func profile(o options, name string) (stop func(), err error) {
-	if o.profile != name {
-		return func() {}, nil
-	}
-	if err := os.MkdirAll(o.out, 0o755); err != nil {
-		return nil, fmt.Errorf("profile: %w", err)
-	}
-	file, err := os.Create(filepath.Join(o.out, name+".pprof"))
-	if err != nil {
-		return nil, fmt.Errorf("profile: %w", err)
-	}
-	if err := pprof.StartCPUProfile(file); err != nil {
-		return nil, errors.Join(fmt.Errorf("profile: %w", err), file.Close())
-	}
-	return func() {
-		pprof.StopCPUProfile()
-		_ = file.Close()
-	}, nil
 }
 
 // play plays one scenario and checks what it left. An error means that the next ones make no sense.

@@ -56,6 +56,7 @@ func printResult(out io.Writer, r *Result) {
 		fmt.Fprintf(table, "  %s, %d times\tp50 %.2f  p90 %.2f  p99 %.2f  max %.2f s\t\n", name, d.Count, d.P50, d.P90, d.P99, d.Max)
 	}
 	_ = table.Flush()
+	printComparison(out, r.Comparison)
 	fmt.Fprintf(out, "  requests: %s; %.1f MB from the API server\n", requestsText(r.Requests), r.Bytes/1e6)
 	if len(r.Refused) > 0 {
 		fmt.Fprintf(out, "  of these refused: %s\n", requestsText(r.Refused))
@@ -79,7 +80,7 @@ func printResult(out io.Writer, r *Result) {
 		}
 	}
 	if len(r.TerminatedWatchers) > 0 {
-		fmt.Fprintf(out, "  TERMINATED WATCHERS: %s\n", requestsText(r.TerminatedWatchers))
+		fmt.Fprintf(out, "  MISSED: watches closed by the API server: %s\n", requestsText(r.TerminatedWatchers))
 	}
 	if r.Error != "" {
 		fmt.Fprintf(out, "  ERROR: %s\n", r.Error)
@@ -138,7 +139,7 @@ func printSummary(out io.Writer, run *Run) {
 		wrong, lost, terminated = wrong+len(r.WrongStates), lost+len(r.LostUpdates), terminated+total(r.TerminatedWatchers)
 	}
 	_ = table.Flush()
-	fmt.Fprintf(out, "  %d wrong end states, %d lost updates, %s terminated watchers\n", wrong, lost, number(terminated))
+	fmt.Fprintf(out, "  %d wrong end states, %d lost updates, %s watches closed by the API server%s\n", wrong, lost, number(terminated), map[bool]string{true: "  MISSED: at most 0"}[terminated > 0])
 }
 
 // chart draws each figure that has a goal as its part of it.

@@ -92,7 +92,14 @@ func connect(ctx context.Context, w *world, r *Result) error {
 	if err != nil {
 		return err
 	}
+	if err := w.rest(ctx); err != nil {
+		return err
+	}
 	// The first mitigation goes through the stages like any other.
+	begin = time.Now()
+	if err := w.env.Apply(ctx, w.subscription); err != nil {
+		return err
+	}
 	applied, err := w.stands(ctx, "PING1", emsv1.StateApplied, time.Time{})
 	r.figure("PING1 in place everywhere", seconds, r.distribution("PING1", since(begin, applied)).Max)
 	return errors.Join(err, w.complete(ctx, "PING1"))
@@ -201,8 +208,33 @@ func publish(ctx context.Context, w *world, r *Result) error {
 	return w.complete(ctx, "M1")
 }
 
+// rest waits until nobody reports anything any more: what was done before has an aftermath of a minute or two, which begins half a minute
+// later (package agent/cluster).
+func (w *world) rest(ctx context.Context) error {
+	const look, most = 40 * time.Second, 6 * time.Minute
+	reports := func() (float64, error) {
+		now, err := w.meter.counters(ctx)
+		return now.requests["APPLY poolservers/status"], err
+	}
+	before, err := reports()
+	for begin := time.Now(); err == nil && time.Since(begin) < most; {
+		if err := sleep(ctx, look); err != nil {
+			return err
+		}
+		var now float64
+		if now, err = reports(); err == nil && now == before {
+			return nil
+		}
+		before = now
+	}
+	return err
+}
+
 // idle does nothing.
 func idle(ctx context.Context, w *world, r *Result) error {
+	if err := w.rest(ctx); err != nil {
+		return err
+	}
 	before, err := w.meter.sample(ctx)
 	if err != nil {
 		return err

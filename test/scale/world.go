@@ -26,19 +26,25 @@ const (
 	feedName = "contoso"
 	// policyName is the MitigationConfiguration of all pools.
 	policyName = "organisation"
+	// niceness is by how much the agents stand behind the API server, etcd and the manager. They do the work of as many machines as
+	// there are servers, which would not take it from those.
+	niceness = 5
 )
 
 // world is everything that runs.
 type world struct {
-	env    *harness.Environment
-	client client.WithWatch
-	meter  *meter
-	fleet  *fleet
-	pools  []harness.Pool
+	env      *harness.Environment
+	client   client.WithWatch
+	meter    *meter
+	fleet    *fleet
+	pools    []harness.Pool
+	profiler *profiler
 
 	// document is the file that feed serves.
 	document string
 	feed     *harness.Process
+	// subscription is the MitigationFeed, which is made when the agents are there.
+	subscription *emsv1.MitigationFeed
 	// folders go in the end.
 	folders []string
 }
@@ -58,6 +64,14 @@ func newWorld(ctx context.Context, o options) (w *world, err error) {
 	if w.env, err = harness.Prepare(ctx, work, o.programs); err != nil {
 		return w, err
 	}
+	profiles, err := freeAddress(ctx)
+	if err != nil {
+		return w, err
+	}
+	w.env.ManagerFlags = []string{"--pprof-bind-address=" + profiles}
+	if w.profiler, err = newProfiler(o.out, o.profile, o.profileAfter, o.profileLength); err != nil {
+		return w, err
+	}
 	if err := w.env.Start(ctx); err != nil {
 		return w, errors.Join(err, errors.New(w.env.Diagnose(context.WithoutCancel(ctx))))
 	}
@@ -65,6 +79,10 @@ func newWorld(ctx context.Context, o options) (w *world, err error) {
 		return w, fmt.Errorf("client: %w", err)
 	}
 	if w.meter, err = newMeter(w.env); err != nil {
+		return w, err
+	}
+	w.profiler.api, w.profiler.apiURL, w.profiler.managerURL = w.meter.client, w.meter.url, "http://"+profiles
+	if err := harness.GiveWay(niceness); err != nil {
 		return w, err
 	}
 	memory := o.memory
@@ -170,13 +188,14 @@ func (w *world) serveFeed(ctx context.Context, dir string) error {
 	}); err != nil {
 		return err
 	}
-	return w.env.Apply(ctx, &emsv1.MitigationFeed{
+	w.subscription = &emsv1.MitigationFeed{
 		ObjectMeta: metav1.ObjectMeta{Name: feedName},
 		Spec: emsv1.MitigationFeedSpec{
 			URL: "https://" + address + "/mitigations.xml", CABundle: string(root), Product: emsv1.ExchangeServer,
 			Trust: w.env.Publisher.Trust(), IntervalSeconds: 3600, // as in the real service: what is sooner was pushed
 		},
-	})
+	}
+	return nil
 }
 
 func freeAddress(ctx context.Context) (string, error) {

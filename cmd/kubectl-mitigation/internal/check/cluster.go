@@ -154,6 +154,11 @@ func few(names []string) string {
 // graceLeases is how many lease times a manager may be late: renewing takes a moment, and so does taking over.
 const graceLeases = 2
 
+// leads reports whether somebody holds a Lease. The other clock wrote the time in it.
+func (f *facts) leads(l leadership) bool {
+	return l.holder != "" && f.now.Add(-f.clock.Ahead).Sub(l.renewed) < graceLeases*l.duration
+}
+
 func judgeManager(f *facts) Item {
 	const check = "manager"
 	const look = "kubectl get deployments -A -l app.kubernetes.io/name=ems"
@@ -166,8 +171,7 @@ func judgeManager(f *facts) Item {
 		if l.renewed.After(last.renewed) {
 			last = l
 		}
-		// The other clock wrote the time.
-		if age := f.now.Add(-f.clock.Ahead).Sub(l.renewed); l.holder != "" && age < graceLeases*l.duration {
+		if f.leads(l) {
 			leading = append(leading, l.namespace+"/"+l.holder)
 		}
 	}

@@ -42,6 +42,7 @@ func Judge(f *facts) *Health {
 		}))
 	}
 	fleet := f.fleet.value
+	items = append(items, judgeShards(f, fleet)...)
 	for _, judge := range []func(*insight.Fleet) []Item{judgeFeeds, judgeTrust, judgePools, judgeRollouts, judgeServers, judgeExceptions, judgeSwitches} {
 		items = append(items, judge(fleet)...)
 	}
@@ -149,7 +150,9 @@ func judgePools(f *insight.Fleet) []Item {
 		switch {
 		case ready != nil && ready.Reason == emsv1.InvalidSpecReason:
 			items = append(items, Item{Check: check, Result: resultFailed, What: name + ": its policy cannot be used", Why: ready.Message, Next: "kubectl mitigation describe pool " + name})
-		case f.Plan(pool) == nil:
+		case ready != nil && ready.Reason == emsv1.TakingOverReason:
+			items = append(items, Item{Check: check, Result: resultWarning, What: name + " is being handed over", Why: ready.Message, Next: "kubectl mitigation describe pool " + name})
+		case f.Plan(pool) == nil && (ready == nil || ready.Reason != emsv1.NoManagerReason): // judgeShards tells those.
 			items = append(items, Item{Check: check, Result: resultFailed, What: name + " has no plan", Why: "the manager has not seen it yet; servers keep what they have", Next: "kubectl mitigation describe pool " + name})
 		}
 	}

@@ -21,18 +21,16 @@ import (
 	"k8s.io/utils/clock"
 
 	"mitigation.dev/ems/agent/skew"
+	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/fleet"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/insight"
 	"mitigation.dev/ems/config"
+	"mitigation.dev/ems/internal/shard"
 	emsversion "mitigation.dev/ems/internal/version"
 )
 
-const (
-	// requestTimeout bounds each request.
-	requestTimeout = 30 * time.Second
-	// leaseName is that of the managers' Lease (LeaderElectionID of cmd/manager).
-	leaseName = "manager.ems.mitigation.dev"
-)
+// requestTimeout bounds each request.
+const requestTimeout = 30 * time.Second
 
 // asker asks a cluster.
 type asker struct {
@@ -76,6 +74,9 @@ func (a *asker) gather(ctx context.Context) *facts {
 	f.leaders.value, f.leaders.err = a.leaders(ctx)
 	f.policies.value, f.policies.err = a.shipped(ctx, "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 	f.fleet.value, f.fleet.err = insight.Read(ctx, a.reader, metav1.NamespaceAll, a.now())
+	if f.fleet.err == nil && len(shardsOf(f.fleet.value)) > 0 {
+		f.shardLeaders.value, f.shardLeaders.err = a.leases(ctx, "labelSelector", emsv1.ShardLabel)
+	}
 	f.clock = a.meter.Told()
 	return f
 }
@@ -116,14 +117,19 @@ func (a *asker) served(ctx context.Context) (bool, error) {
 }
 
 func (a *asker) leaders(ctx context.Context) ([]leadership, error) {
+	return a.leases(ctx, "fieldSelector", "metadata.name="+shard.Main.Lease())
+}
+
+// leases reads Leases of managers, in all namespaces.
+func (a *asker) leases(ctx context.Context, parameters ...string) ([]leadership, error) {
 	var list coordinationv1.LeaseList
-	if err := a.get(ctx, "/apis/coordination.k8s.io/v1/leases", &list, "fieldSelector", "metadata.name="+leaseName); err != nil {
+	if err := a.get(ctx, "/apis/coordination.k8s.io/v1/leases", &list, parameters...); err != nil {
 		return nil, err
 	}
 	var out []leadership
 	for i := range list.Items {
 		s := &list.Items[i].Spec
-		l := leadership{namespace: list.Items[i].Namespace}
+		l := leadership{namespace: list.Items[i].Namespace, shard: shard.Of(&list.Items[i])}
 		if s.HolderIdentity != nil {
 			l.holder, _, _ = strings.Cut(*s.HolderIdentity, "_")
 		}

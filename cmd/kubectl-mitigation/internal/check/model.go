@@ -5,6 +5,7 @@ import (
 
 	"mitigation.dev/ems/agent/skew"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/insight"
+	"mitigation.dev/ems/internal/shard"
 )
 
 // Results of a check.
@@ -56,6 +57,7 @@ type state struct {
 // leadership is a Lease of a manager.
 type leadership struct {
 	namespace, holder string
+	shard             shard.Name
 	renewed           time.Time
 	duration          time.Duration
 }
@@ -83,7 +85,9 @@ type facts struct {
 	crds           answer[[]state]
 	policies       answer[[]state]
 	leaders        answer[[]leadership]
-	fleet          answer[*insight.Fleet]
+	// shardLeaders are those of other managers than the main one, if a pool is given to any.
+	shardLeaders answer[[]leadership]
+	fleet        answer[*insight.Fleet]
 	// plugin is the version of the plugin.
 	plugin string
 }

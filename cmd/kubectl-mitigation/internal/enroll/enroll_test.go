@@ -137,6 +137,27 @@ func read(ctx context.Context, c client.Client, namespace, server string) error 
 }
 
 var _ = Describe("Enrolment", func() {
+	It("marks a server as one of the manager that works for its pool", func(ctx SpecContext) {
+		o := newOperator(ctx)
+		pool := &emsv1.PoolMitigationConfig{}
+		Expect(env.Client.Get(ctx, client.ObjectKey{Namespace: o.namespace, Name: "frontends"}, pool)).To(Succeed())
+		pool.Labels = map[string]string{emsv1.ShardLabel: "europe"}
+		Expect(env.Client.Update(ctx, pool)).To(Succeed())
+		pool = &emsv1.PoolMitigationConfig{ObjectMeta: metav1.ObjectMeta{Name: "backends", Namespace: o.namespace}, Spec: emsv1.PoolMitigationConfigSpec{PoolFQDN: "db.contoso.example"}}
+		Expect(env.Client.Create(ctx, pool)).To(Succeed())
+		o.enroll(ctx, "frontends/fe01", "backends/be01")
+		for name, want := range map[string]map[string]string{
+			"fe01": {identity.PoolLabel: "frontends", emsv1.ShardLabel: "europe"}, "be01": {identity.PoolLabel: "backends"},
+		} {
+			server, lease := &emsv1.PoolServer{}, &coordinationv1.Lease{}
+			key := client.ObjectKey{Namespace: o.namespace, Name: name}
+			Expect(env.Client.Get(ctx, key, server)).To(Succeed())
+			Expect(server.Labels).To(Equal(want))
+			Expect(env.Client.Get(ctx, key, lease)).To(Succeed())
+			Expect(lease.Labels).NotTo(HaveKey(emsv1.ShardLabel))
+		}
+	})
+
 	It("makes a server a member of its pool, once for each string", func(ctx SpecContext) {
 		o := newOperator(ctx)
 		list := o.enroll(ctx, "--host-name", "fe01.contoso.example", "frontends/fe01")

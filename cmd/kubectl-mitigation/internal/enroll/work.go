@@ -19,6 +19,7 @@ import (
 	"mitigation.dev/ems/agent/identity"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/clientcert"
+	"mitigation.dev/ems/internal/shard"
 )
 
 // parallel is how many servers are worked on at once: enough that a thousand take seconds, few enough that others are still served.
@@ -35,8 +36,10 @@ type work struct {
 	expires, lifetime time.Duration
 	// again enrols servers anew that have used their string; certificates gives them certificates in place of tokens.
 	again, certificates bool
-	pause               func(ctx context.Context, length time.Duration) error
-	note                func(format string, arguments ...any)
+	// shards are those of the pools, where a pool is another manager's than the main one's.
+	shards map[string]shard.Name
+	pause  func(ctx context.Context, length time.Duration) error
+	note   func(format string, arguments ...any)
 }
 
 // each does something for every server, several at once, and returns the errors in the order of the servers.
@@ -102,9 +105,16 @@ func (w *work) checkPools(ctx context.Context, servers []entry) error {
 			continue
 		}
 		seen[e.Pool] = true
-		found, err := w.get(ctx, pools, e.Pool, &emsv1.PoolMitigationConfig{})
+		pool := &emsv1.PoolMitigationConfig{}
+		found, err := w.get(ctx, pools, e.Pool, pool)
 		if err == nil && !found {
 			err = errors.New("the namespace has no PoolMitigationConfig of that name")
+		}
+		if of := shard.Of(pool); of != shard.Main {
+			if w.shards == nil {
+				w.shards = map[string]shard.Name{}
+			}
+			w.shards[e.Pool] = of
 		}
 		if err != nil {
 			problems = append(problems, fmt.Errorf("pool %s/%s: %w", w.namespace, e.Pool, err))
@@ -265,6 +275,10 @@ func (w *work) objects(e entry) (*emsv1.PoolServer, *corev1.ServiceAccount, *coo
 		TypeMeta:   metav1.TypeMeta{APIVersion: emsv1.GroupVersion.String(), Kind: "PoolServer"},
 		ObjectMeta: metav1.ObjectMeta{Name: e.Server, Namespace: w.namespace, Labels: map[string]string{identity.PoolLabel: e.Pool}},
 		Spec:       emsv1.PoolServerSpec{PoolName: e.Pool, HostName: e.HostName},
+	}
+	if of := w.shards[e.Pool]; of != shard.Main {
+		// Its manager has it at once, and no other has to hand it over.
+		server.Labels[emsv1.ShardLabel] = string(of)
 	}
 	account := &corev1.ServiceAccount{
 		TypeMeta:                     metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"},

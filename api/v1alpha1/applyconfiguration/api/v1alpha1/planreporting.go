@@ -7,8 +7,8 @@ package v1alpha1
 //
 // PlanReporting says how servers show that they are alive, and when they report.
 type PlanReportingApplyConfiguration struct {
-	// leaseSeconds is how often a server renews its Lease. One that has not for four times as long counts as silent. Defaults
-	// to 60.
+	// leaseSeconds is how often a server renews its Lease. One that has not for twice as long and 20 seconds
+	// counts as silent. Defaults to 60.
 	LeaseSeconds *int32 `json:"leaseSeconds,omitempty"`
 	// windowSeconds is within which time, each at a moment of its own, servers report that something went well. Failures are
 	// reported at once. Defaults to 0.
