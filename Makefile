@@ -217,7 +217,7 @@ mutation: ## Take each step out of the signature verification in turn and show t
 	$(GO) run ./hack/mutation -run '$(MUTATION)'
 
 .PHONY: scale
-scale: build controlplane ## Measure with N (default 1000) simulated servers (about eight minutes). SCENARIOS=seen,publish,..., POOLS.
+scale: build controlplane ## Measure with N (default 1000) simulated servers (about thirteen minutes). SCENARIOS=seen,publish,..., POOLS, PROFILE.
 	KUBEBUILDER_ASSETS=$$(hack/controlplane/ensure.sh) $(GO) run ./test/scale -n $(or $(N),1000) -programs bin \
 		$(if $(POOLS),-pools $(POOLS)) $(if $(PROFILE),-profile '$(PROFILE)') $(if $(SCENARIOS),-scenarios '$(SCENARIOS)')
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -254,7 +255,13 @@ func idle(ctx context.Context, w *world, r *Result) error {
 	r.figure("lists", "", quiet.lists())
 	r.figure("manager", "% of a core", share(w.env.Manager.Name))
 	r.figure("API server", "% of a core", share(w.env.ControlPlane.APIServer.Name))
-	r.figure("an agent", "‰ of a core", 10*share(simulator)/float64(len(w.fleet.servers)))
+	servers := float64(len(w.fleet.servers))
+	r.figure("an agent", "‰ of a core", 10*share(simulator)/servers)
+	r.figure("an agent's goroutines", "", float64(runtime.NumGoroutine())/servers)
+	runtime.GC()
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	r.figure("an agent's memory in use", "KiB", float64(memory.HeapAlloc+memory.StackInuse)/1024/servers)
 	return nil
 }
 
