@@ -15,8 +15,8 @@
 // the state folder, or of the whole server, works somewhere under the same name. Who it is stands in the holder, which is different for
 // every process. A process that starts takes over whatever it finds, and is not told of the one before it.
 //
-// Nothing waits for a renewal. The period is a lower limit: renewals come up to a tenth later, each at a time of its own, so that
-// servers that started together drift apart. After a failure the pauses grow up to the period and are random over their whole
+// Nothing waits for a renewal. The second one comes at any moment of the first period, so that servers that started together do not
+// renew together; from then on the period is a lower limit, and renewals come up to a tenth later. After a failure the pauses grow up to the period and are random over their whole
 // length ("full jitter"): when an API server comes back, the renewals of all servers are spread over a period, as they always
 // are.
 //

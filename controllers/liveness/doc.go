@@ -17,7 +17,7 @@
 // same reason the Lease is read once more, past the cache, before a server is called silent.
 //
 // A report is a sign of life, too. Without that, a server that can report but not renew its Lease would be called silent and contradict
-// in turn, several times a second; so it does once in four periods at most, which shows that something is wrong without harm.
+// in turn, several times a second; so it does once in the time that makes a server silent at most, which shows that something is wrong without harm.
 //
 // Only metadata of Leases is kept, and only of those that enrolment has labelled: the others in a cluster are many, and none of
 // our business. The work for a renewal is a look at three objects in caches.

@@ -56,7 +56,7 @@ func run(o options) int {
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go stopWithParent(ctx, cancel)
+	go harness.EndWithParent(ctx, cancel)
 
 	t := newTeller(os.Stdout)
 	env, err := prepare(ctx, o, t)
@@ -99,25 +99,6 @@ func run(o options) int {
 		return exitFailure
 	}
 	return 0
-}
-
-// stopWithParent ends the demonstration when the program that started it is gone: a signal that ends "go run" or make does
-// not reach their children.
-func stopWithParent(ctx context.Context, cancel context.CancelFunc) {
-	parent := os.Getppid()
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if os.Getppid() != parent {
-				cancel()
-				return
-			}
-		}
-	}
 }
 
 // prepare finds the programs and a folder to work in.

@@ -19,6 +19,8 @@ import (
 	"github.com/go-logr/logr"
 	"k8s.io/klog/v2"
 	crlog "sigs.k8s.io/controller-runtime/pkg/log"
+
+	"mitigation.dev/ems/test/harness"
 )
 
 // options are the flags.
@@ -30,10 +32,12 @@ type options struct {
 	paper                       bool
 }
 
-// relaxed is how many agents may leave five times as much garbage as they hold, about half a megabyte each, and up to how many servers
-// have a site that answers health checks in time.
-const relaxed = 2000
-
+const (
+	// relaxed is how many agents may leave five times as much garbage as they hold, about half a megabyte each.
+	relaxed = 2000
+	// checked is how many servers can have a health check that a site answers which shares its processors with all agents.
+	checked = 2000
+)
 const (
 	exitFailure = 1
 	exitUsage   = 2
@@ -100,10 +104,11 @@ func simulate(o options, chosen []scenario) int {
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go stopWithParent(ctx, cancel)
+	go harness.EndWithParent(ctx, cancel)
 	run := &Run{Servers: o.servers, Pools: o.pools, Processors: runtime.NumCPU(), Started: time.Now().UTC()}
-	if o.servers > relaxed {
-		chosen = slices.DeleteFunc(chosen, func(s scenario) bool { return s.name == "bad" }) // it needs a health check
+	if o.servers > checked {
+		chosen = slices.DeleteFunc(chosen, func(s scenario) bool { return s.name == "bad" })
+		fmt.Printf("scenario bad is left out: above %d servers pools have no health check, which it needs\n", checked)
 	}
 	if err := enoughFiles(o.servers); err != nil {
 		fmt.Fprintf(os.Stderr, "ems-sim: %v\n", err)
@@ -121,25 +126,6 @@ func simulate(o options, chosen []scenario) int {
 		return exitFailure
 	}
 	return 0
-}
-
-// stopWithParent ends the simulation when the program that started it is gone: a signal that ends "go run" or make does not reach
-// their children.
-func stopWithParent(ctx context.Context, cancel context.CancelFunc) {
-	parent := os.Getppid()
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if os.Getppid() != parent {
-				cancel()
-				return
-			}
-		}
-	}
 }
 
 // measure runs scenarios one after the other and prints what each found.

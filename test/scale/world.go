@@ -123,7 +123,7 @@ func (w *world) folder(in string) (string, error) {
 // shares its processors with all agents: with thousands it takes longer than a server may, which would halt every rollout.
 func (w *world) makePools(ctx context.Context) error {
 	for i := range w.pools {
-		if len(w.fleet.servers) <= relaxed {
+		if len(w.fleet.servers) <= checked {
 			w.pools[i].HealthChecks = emsv1.HealthChecks{HTTP: []emsv1.HTTPCheck{{
 				Name: "owa", Scheme: "http", Port: int32(w.fleet.site.port), Path: harness.OWAHealth, //nolint:gosec // a port
 			}}}
