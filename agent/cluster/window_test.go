@@ -163,3 +163,20 @@ func TestLargeFleetsSendNoEventForEachSuccess(t *testing.T) {
 		t.Errorf("events of a large fleet: %v, want what did not go by itself", got)
 	}
 }
+
+func TestReportOfALargeFleetSendsWhatDidNotGoByItself(t *testing.T) {
+	for window, want := range map[time.Duration]int{0: 2, time.Minute: 1} {
+		a := newAPI(t, poolServer())
+		a.start()
+		report := Report{
+			PlanGeneration: 3, Results: []enforce.Result{inPlace("M1")}, Window: Window{Length: window},
+			Changes: []Change{{MitigationApplied, "M1", 1}, {DriftRepaired, "M2", 1}},
+		}
+		if err := a.cluster.Report(t.Context(), report); err != nil { // the first report waits for no window
+			t.Fatal(err)
+		}
+		if got := len(a.recorder.Events); got != want {
+			t.Errorf("%d events within a window of %s, want %d", got, window, want)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package credential
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -425,6 +426,28 @@ func TestRequestsCarryTheTokenToTheAPIServerOnly(t *testing.T) {
 	send("https://api.contoso.example:6443/api")
 	if !s.source.refused {
 		t.Error("the refusal was not noticed")
+	}
+}
+
+// A compressed watch would hold tens of kilobytes on both sides for as long as it lasts.
+func TestConnectionsAskForNoCompression(t *testing.T) {
+	s := newScene(t)
+	asked := make(chan string, 1)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.Header.Get("Accept-Encoding") }))
+	defer server.Close()
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	transport, dialer, err := s.source.base.trusting(string(ca))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dialer.CloseAll()
+	response, err := (&http.Client{Transport: transport}).Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if got := <-asked; got != "" {
+		t.Errorf("Accept-Encoding: %q, want none", got)
 	}
 }
 

@@ -1,9 +1,14 @@
 package rollout
 
 import (
+	"slices"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 )
@@ -64,5 +69,31 @@ func TestPlansDoNotFlap(t *testing.T) {
 		if size <= 30_000 && float64(size)/float64(now.LeaseSeconds) > most+0.01 {
 			t.Fatalf("%d servers with a period of %d s write more than %d leases a second", size, now.LeaseSeconds, most)
 		}
+	}
+}
+
+// A fleet that grows in one pool changes what the plans of all pools say, and a plan is rendered again only if somebody wakes its pool.
+func TestPlansThatAreOutOfStepAreRenderedAgain(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := emsv1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	var objects []client.Object
+	for name, says := range map[string]emsv1.PlanReporting{
+		"right": said(45, 5), "short-lease": said(10, 5), "short-window": said(45, 1), "both": said(10, 0),
+	} {
+		meta := metav1.ObjectMeta{Namespace: "vienna", Name: name}
+		objects = append(objects,
+			&emsv1.PoolMitigationConfig{ObjectMeta: meta, Status: emsv1.PoolMitigationConfigStatus{Servers: ptr.To[int32](100)}},
+			&emsv1.MitigationPlan{ObjectMeta: meta, Spec: emsv1.MitigationPlanSpec{Mode: emsv1.ModeEnforce, Reporting: says}})
+	}
+	r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).Build()}
+	var got []string
+	for _, request := range r.outOfStep(t.Context(), nil) {
+		got = append(got, request.Name)
+	}
+	slices.Sort(got)
+	if want := []string{"both", "short-lease", "short-window"}; !slices.Equal(got, want) {
+		t.Errorf("pools that are planned again: %v, want %v", got, want)
 	}
 }
