@@ -11,7 +11,7 @@ import (
 // Identify gives the digest of a document that no plan names, such as a file that was carried to this server. It verifies
 // the document for that, under the trust policy of the feed, and accepts nothing: that is for Load.
 func (s *Store) Identify(feedName string, original []byte) (digest string, failure *enforce.Failure) {
-	file, _, err := s.readTrustFile()
+	file, err := s.readTrustFile()
 	if err != nil {
 		return "", badTrustFile(err)
 	}

@@ -58,20 +58,16 @@ type usage struct {
 //
 // Whether lists are looked at, and how old they may be, is for the trust file alone to say; with mode Off nothing is fetched.
 func (s *Store) Learn(ctx context.Context, refs []enforce.RevocationRef, documents []enforce.DocumentRef) (refused []string) {
-	file, hash, err := s.readTrustFile()
+	file, err := s.readTrustFile()
 	if err != nil {
 		return nil // Load and Anchors say so
 	}
 	for _, ref := range refs {
-		rules, ok := file.Feeds[ref.FeedName]
-		if !ok {
+		signer, ok := file.signers[ref.FeedName]
+		if !ok || signer.Revocation.Mode == xmlsig.RevocationOff {
 			continue
 		}
-		signer, err := rules.Compile()
-		if err != nil || signer.Revocation.Mode == xmlsig.RevocationOff {
-			continue
-		}
-		for _, why := range s.learn(ctx, ref, signer, hash, documents) {
+		for _, why := range s.learn(ctx, ref, signer, file.hash, documents) {
 			refused = append(refused, fmt.Sprintf("feed %s: %s", ref.FeedName, why))
 		}
 	}
@@ -240,17 +236,14 @@ func (k *known) beside(local []*x509.RevocationList) []*x509.RevocationList {
 // Anchors returns the certificates and revocation lists that the trust of this server rests on: those of the trust file, and the
 // lists that it was handed. The error says why the trust file cannot be used.
 func (s *Store) Anchors() ([]trust.Anchor, error) {
-	file, _, err := s.readTrustFile()
+	file, err := s.readTrustFile()
 	if err != nil {
 		return nil, err
 	}
-	anchors, err := file.Anchors()
-	if err != nil {
-		return nil, err
-	}
-	for _, feed := range slices.Sorted(maps.Keys(file.Feeds)) {
-		policy, err := file.Feeds[feed].Compile()
-		if err != nil || policy.Revocation.Mode == xmlsig.RevocationOff {
+	anchors := slices.Clone(file.anchors)
+	for _, feed := range slices.Sorted(maps.Keys(file.signers)) {
+		policy := file.signers[feed]
+		if policy.Revocation.Mode == xmlsig.RevocationOff {
 			continue
 		}
 		have, err := s.knownLists(feed)

@@ -15,7 +15,6 @@ import (
 	"k8s.io/utils/clock"
 
 	"mitigation.dev/ems/agent/enforce"
-	"mitigation.dev/ems/agent/journal/durable"
 	"mitigation.dev/ems/agent/state"
 	"mitigation.dev/ems/internal/policy"
 	"mitigation.dev/ems/internal/replay"
@@ -76,9 +75,8 @@ type Store struct {
 	// known are the revocation lists that were read from the disk or taken over, by feed; attempts those looked for in vain.
 	known    map[string]*known
 	attempts map[string]attempt
-	// parsed is the trust file as it was read last, parsedHash the digest of its content.
-	parsed     *trust.File
-	parsedHash [sha256.Size]byte
+	// trustFile is the trust file as it was read last; nil before the first time.
+	trustFile *trustFile
 }
 
 // judgement is what a verdict depends on beside the bytes, which the digest stands for.
@@ -120,7 +118,7 @@ func (s *Store) Forget() {
 func (s *Store) Load(ctx context.Context, refs []enforce.DocumentRef) map[enforce.DocumentRef]enforce.Document {
 	answers := make(map[enforce.DocumentRef]enforce.Document, len(refs))
 	s.findings, s.used = nil, map[string]usage{}
-	file, hash, err := s.readTrustFile()
+	file, err := s.readTrustFile()
 	if err != nil {
 		failure := badTrustFile(err)
 		for _, ref := range refs {
@@ -130,7 +128,7 @@ func (s *Store) Load(ctx context.Context, refs []enforce.DocumentRef) map[enforc
 	}
 	byFeed := map[string][]loaded{}
 	for _, ref := range refs {
-		v := s.verdict(ctx, ref, file, hash)
+		v := s.verdict(ctx, ref, file)
 		used := s.used[ref.FeedName]
 		if v.document != nil {
 			used.chains = append(used.chains, v.document.chain...)
@@ -253,8 +251,8 @@ func (s *Store) Findings() []trust.Finding {
 }
 
 // verdict judges a document once per process, trust file, revocation lists and digest.
-func (s *Store) verdict(ctx context.Context, ref enforce.DocumentRef, file *trust.File, hash [sha256.Size]byte) verdict {
-	key := judgement{feed: ref.FeedName, digest: ref.Digest, trustFile: hash}
+func (s *Store) verdict(ctx context.Context, ref enforce.DocumentRef, file *trustFile) verdict {
+	key := judgement{feed: ref.FeedName, digest: ref.Digest, trustFile: file.hash}
 	if have, err := s.knownLists(ref.FeedName); err == nil {
 		key.lists = have.digest
 	}
@@ -277,7 +275,7 @@ func (s *Store) verdict(ctx context.Context, ref enforce.DocumentRef, file *trus
 }
 
 // judge finds the bytes, on the disk first, and verifies them.
-func (s *Store) judge(ctx context.Context, ref enforce.DocumentRef, file *trust.File) (*verified, *enforce.Failure) {
+func (s *Store) judge(ctx context.Context, ref enforce.DocumentRef, file *trustFile) (*verified, *enforce.Failure) {
 	if !isDigest(ref.Digest) {
 		return nil, &enforce.Failure{Reason: enforce.ReasonPlanMismatch, Message: fmt.Sprintf("the plan's document digest %.80q is no SHA-256 in lower-case hex; look for who changed the plan", ref.Digest)}
 	}
@@ -317,14 +315,10 @@ func (s *Store) judge(ctx context.Context, ref enforce.DocumentRef, file *trust.
 }
 
 // rules gives the trust policy of a feed, with the revocation lists that the server knows, and what was seen of it.
-func (s *Store) rules(name string, file *trust.File) (xmlsig.Policy, state.Feed, *enforce.Failure) {
-	rules, ok := file.Feeds[name]
+func (s *Store) rules(name string, file *trustFile) (xmlsig.Policy, state.Feed, *enforce.Failure) {
+	signer, ok := file.signers[name]
 	if !ok {
 		return xmlsig.Policy{}, state.Feed{}, untrusted("the trust file %s has no policy for feed %q; add one on the server if the feed is to be trusted", s.TrustFile, name)
-	}
-	signer, err := rules.Compile()
-	if err != nil {
-		return xmlsig.Policy{}, state.Feed{}, untrusted("the trust file %s: feed %q: %v; correct it on the server", s.TrustFile, name, err)
 	}
 	have, err := s.knownLists(name)
 	if err != nil {
@@ -395,25 +389,6 @@ func (s *Store) tidy(refs []enforce.DocumentRef) {
 	if err := s.kept.prune(inUse); err != nil {
 		s.Log.Error(err, "Kept documents cannot be tidied up")
 	}
-}
-
-// readTrustFile reads the trust file, with the digest of its content. Every pass reads it several times; what has not changed is not
-// parsed again, which would be a fifth of the work of a pass. Nobody changes what is returned.
-func (s *Store) readTrustFile() (*trust.File, [sha256.Size]byte, error) {
-	data, err := durable.OS{}.Read(s.TrustFile, trust.MaxFileBytes)
-	if err != nil {
-		return nil, [sha256.Size]byte{}, err
-	}
-	hash := sha256.Sum256(data)
-	if s.parsed != nil && s.parsedHash == hash {
-		return s.parsed, hash, nil
-	}
-	file, err := trust.ParseFile(data)
-	if err != nil {
-		return nil, [sha256.Size]byte{}, fmt.Errorf("%s: %w", s.TrustFile, err)
-	}
-	s.parsed, s.parsedHash = file, hash
-	return file, hash, nil
 }
 
 func badTrustFile(err error) *enforce.Failure {

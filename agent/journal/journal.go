@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync"
 
 	"mitigation.dev/ems/agent/journal/durable"
 )
@@ -36,11 +37,27 @@ var (
 	ErrNewer = errors.New("record has a newer format")
 )
 
-// Store is a folder of records.
+// Store is a folder of records. Its functions may be called from several goroutines.
 type Store struct {
 	dir string
 	fs  durable.FS
+
+	// believed are records whose bytes were found in order, by path. A record is read from the disk each time; while its bytes are the
+	// same, only its body is decoded.
+	mu       sync.Mutex
+	believed map[string]believed
 }
+
+// believed is a record whose checksum was right.
+type believed struct {
+	data []byte // as they stand in the file
+	name string
+	body json.RawMessage
+}
+
+// maxBelieved is the size of records that are remembered. Those of the agent have a few kilobytes; one with much of a configuration file
+// in it is not worth a second copy in memory.
+const maxBelieved = 32 << 10
 
 // envelope is a record as it stands in its file.
 type envelope struct {
@@ -56,7 +73,7 @@ func Open(dir string, fs durable.FS) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	return &Store{dir: dir, fs: fs}, nil
+	return &Store{dir: dir, fs: fs, believed: map[string]believed{}}, nil
 }
 
 // Put writes a record, which is on the disk when Put returns. Names that differ only in letter case are one record.
@@ -73,13 +90,15 @@ func (s *Store) Put(kind, name string, body any) error {
 
 // Delete removes a record. One that does not exist is no error.
 func (s *Store) Delete(kind, name string) error {
-	err := s.fs.Remove(s.file(kind, name, recordSuffix))
+	path := s.file(kind, name, recordSuffix)
+	err := s.fs.Remove(path)
 	if err == nil {
 		err = s.fs.SyncDir(s.dir)
 	}
 	if err != nil {
 		return fmt.Errorf("journal: %s %q: %w", kind, name, err)
 	}
+	s.doubt(path)
 	return nil
 }
 
@@ -93,17 +112,11 @@ func Load[T any](s *Store, kind string) (map[string]T, error) {
 	records := make(map[string]T, len(files))
 	for _, file := range files {
 		path := filepath.Join(s.dir, file)
-		data, err := s.fs.Read(path, MaxRecordBytes)
-		if err == nil {
-			var name string
-			var body T
-			if name, err = decode(data, kind, &body); err == nil && s.file(kind, name, recordSuffix) != path {
-				err = fmt.Errorf("%w: it says that its name is %q", ErrCorrupt, name)
-			}
-			if err == nil {
-				records[name] = body
-				continue
-			}
+		var name string
+		var body T
+		if name, err = s.read(path, kind, &body); err == nil {
+			records[name] = body
+			continue
 		}
 		if !errors.Is(err, ErrCorrupt) && !errors.Is(err, durable.ErrTooLarge) {
 			return nil, fmt.Errorf("journal: %s: %w", file, err)
@@ -113,6 +126,42 @@ func Load[T any](s *Store, kind string) (map[string]T, error) {
 		}
 	}
 	return records, nil
+}
+
+// read reads one record. Errors of what stands in it wrap ErrCorrupt or ErrNewer.
+func (s *Store) read(path, kind string, body any) (name string, err error) {
+	data, err := s.fs.Read(path, MaxRecordBytes)
+	if err != nil {
+		return "", err
+	}
+	s.mu.Lock()
+	known, ok := s.believed[path]
+	s.mu.Unlock()
+	if !ok || !bytes.Equal(known.data, data) {
+		known = believed{data: data}
+		if known.name, known.body, err = unwrap(data, kind); err != nil {
+			return "", err
+		}
+		if s.file(kind, known.name, recordSuffix) != path {
+			return "", fmt.Errorf("%w: it says that its name is %q", ErrCorrupt, known.name)
+		}
+	}
+	if err := json.Unmarshal(known.body, body); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if len(data) <= maxBelieved {
+		s.mu.Lock()
+		s.believed[path] = known
+		s.mu.Unlock()
+	}
+	return known.name, nil
+}
+
+// doubt forgets what was believed of a file that is gone.
+func (s *Store) doubt(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.believed, path)
 }
 
 // Damaged lists the names, in lower case, of records of a kind that were set aside and not resolved since.
@@ -137,6 +186,7 @@ func (s *Store) Resolve(kind, name string) error {
 }
 
 func (s *Store) setAside(from, to string) error {
+	s.doubt(from)
 	if err := s.fs.Replace(from, to); err != nil {
 		return fmt.Errorf("journal: set aside %s: %w", filepath.Base(from), err)
 	}
@@ -231,27 +281,24 @@ func encode(kind, name string, body any) ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-// decode reads a record. All errors but ErrNewer wrap ErrCorrupt.
-func decode(data []byte, kind string, body any) (name string, err error) {
+// unwrap takes a record out of its envelope. All errors but ErrNewer wrap ErrCorrupt.
+func unwrap(data []byte, kind string) (name string, body json.RawMessage, err error) {
 	var e envelope
 	if err := json.Unmarshal(data, &e); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return "", nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if e.Version > Version {
-		return "", fmt.Errorf("%w: %d, this program knows %d", ErrNewer, e.Version, Version)
+		return "", nil, fmt.Errorf("%w: %d, this program knows %d", ErrNewer, e.Version, Version)
 	}
 	if e.Version < 1 || e.Kind != kind {
-		return "", fmt.Errorf("%w: version %d, kind %q", ErrCorrupt, e.Version, e.Kind)
+		return "", nil, fmt.Errorf("%w: version %d, kind %q", ErrCorrupt, e.Version, e.Kind)
 	}
 	var compact bytes.Buffer
 	if err := json.Compact(&compact, e.Body); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrCorrupt, err)
+		return "", nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if sum := sha256.Sum256(compact.Bytes()); hex.EncodeToString(sum[:]) != e.SHA256 {
-		return "", fmt.Errorf("%w: the checksum does not match", ErrCorrupt)
+		return "", nil, fmt.Errorf("%w: the checksum does not match", ErrCorrupt)
 	}
-	if err := json.Unmarshal(e.Body, body); err != nil {
-		return "", fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	return e.Name, nil
+	return e.Name, e.Body, nil
 }

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -174,4 +175,85 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("name %q comes back as %q, %v", name, decoded, err)
 		}
 	})
+}
+
+// decode reads a record as Load does.
+func decode(data []byte, kind string, into any) (string, error) {
+	name, raw, err := unwrap(data, kind)
+	if err != nil {
+		return "", err
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return "", errors.Join(ErrCorrupt, err)
+	}
+	return name, nil
+}
+
+func TestWhatWasBelievedIsReadFromTheDiskAllTheSame(t *testing.T) {
+	s, dir := open(t)
+	if err := s.Put("plan", "pool", body{Text: "first"}); err != nil {
+		t.Fatal(err)
+	}
+	load := func() map[string]body {
+		t.Helper()
+		got, err := Load[body](s, "plan")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := load(); got["pool"].Text != "first" {
+		t.Fatalf("%+v", got)
+	}
+	// Another process writes it: another Store on the same folder has nothing in memory.
+	other, err := Open(dir, durable.OS{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Put("plan", "pool", body{Text: "second"}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // read, and believed
+		if got := load(); got["pool"].Text != "second" {
+			t.Fatalf("%+v", got)
+		}
+	}
+	// What one caller does with a record is not seen by the next.
+	got := load()
+	if err := s.Put("plan", "pool", body{Bytes: []byte("abc")}); err != nil {
+		t.Fatal(err)
+	}
+	load()["pool"].Bytes[0] = 'X'
+	if got = load(); string(got["pool"].Bytes) != "abc" {
+		t.Fatalf("%s", got["pool"].Bytes)
+	}
+	// One flipped byte under the same name is damage, however often it was in order before.
+	path := filepath.Join(dir, "plan-pool.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[bytes.Index(data, []byte(`"YWJj"`))+1] ^= 1
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := load(); len(got) != 0 {
+		t.Fatalf("%+v", got)
+	}
+	if damaged, err := s.Damaged("plan"); err != nil || len(damaged) != 1 {
+		t.Fatalf("%v %v", damaged, err)
+	}
+	if len(s.believed) != 0 {
+		t.Errorf("%d records are remembered that are gone", len(s.believed))
+	}
+}
+
+func TestBigRecordsAreNotKeptInMemory(t *testing.T) {
+	s, _ := open(t)
+	if err := s.Put("file", "big", body{Bytes: make([]byte, maxBelieved)}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Load[body](s, "file"); err != nil || len(got["big"].Bytes) != maxBelieved || len(s.believed) != 0 {
+		t.Errorf("%d remembered, %v", len(s.believed), err)
+	}
 }
