@@ -331,6 +331,44 @@ func TestConnectingNeedsNoAPIServer(t *testing.T) {
 }
 
 // An agent that woke up for each report of its own would do everything twice.
+func TestPlanThatSaysTheSameIsNoNews(t *testing.T) {
+	a := newAPI(t, poolServer(), plan("frontends"))
+	a.start()
+	heard := func() bool {
+		select {
+		case <-a.cluster.Changes():
+			return true
+		default:
+			return false
+		}
+	}
+	write := func(change func(*emsv1.MitigationPlan)) {
+		t.Helper()
+		p := &emsv1.MitigationPlan{}
+		if err := a.client.Get(t.Context(), client.ObjectKeyFromObject(plan("frontends")), p); err != nil {
+			t.Fatal(err)
+		}
+		change(p)
+		if err := a.client.Update(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		a.until("the watch brings the plan", func() bool {
+			object, _, _ := a.cluster.plans.GetByKey("pool/frontends")
+			have, ok := object.(*emsv1.MitigationPlan)
+			return ok && have.ResourceVersion == p.ResourceVersion
+		})
+	}
+	heard() // whatever came before
+	write(func(p *emsv1.MitigationPlan) { p.Annotations = map[string]string{"team": "mail"} })
+	if heard() {
+		t.Error("an annotation was news")
+	}
+	write(func(p *emsv1.MitigationPlan) { p.Spec.Mode = emsv1.ModeAudit })
+	a.until("another mode is news", heard)
+	write(func(p *emsv1.MitigationPlan) { p.Generation++ })
+	a.until("another generation is news", heard)
+}
+
 func TestOwnReportIsNoNews(t *testing.T) {
 	a := newAPI(t, poolServer(), plan("frontends"))
 	a.start()

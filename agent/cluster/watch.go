@@ -67,7 +67,7 @@ func (s *single) Add(object any) error {
 func (s *single) Update(object any) error {
 	s.delivered(object)
 	before, known, err := s.Store.Get(object)
-	if err == nil && known && s.cluster.echo(before, object) {
+	if err == nil && known && (s.cluster.echo(before, object) || sameOrder(before, object)) {
 		return s.Store.Update(object)
 	}
 	return s.heard(s.Store.Update(object))
@@ -80,6 +80,15 @@ func (c *Cluster) echo(before, after any) bool {
 	wrote := c.wrote.Load()
 	return ok && isServer && wrote != nil && was.UID == is.UID && was.Generation == is.Generation && was.Spec == is.Spec &&
 		was.DeletionTimestamp.Equal(is.DeletionTimestamp) && equality.Semantic.DeepEqual(is.Status, *wrote)
+}
+
+// sameOrder reports whether a plan says what it said before: somebody wrote a label or an annotation, or a field manager was renamed,
+// which in a large pool would be a pass on each of its servers.
+func sameOrder(before, after any) bool {
+	was, ok := before.(*emsv1.MitigationPlan)
+	is, isPlan := after.(*emsv1.MitigationPlan)
+	return ok && isPlan && was.UID == is.UID && was.Generation == is.Generation && was.DeletionTimestamp.Equal(is.DeletionTimestamp) &&
+		equality.Semantic.DeepEqual(was.Spec, is.Spec)
 }
 
 // Delete implements toolscache.ReflectorStore.

@@ -34,9 +34,10 @@ func (e *HeldError) Error() string {
 func (e *HeldError) Unwrap() error { return e.After }
 
 // quiet is how long a report waits at least that says nothing but what the cluster can think for itself: that the server has read
-// another plan and waits for its stage. Most of them are never made, because something worth a report comes first. The stages of profile
-// Emergency follow each other in 15 to 30 seconds. Without it each server of a large pool writes twice for each stage.
-const quiet = 30 * time.Second
+// another plan and waits for its stage. Most of them are never made, because something worth a report comes first: the last stage of
+// profile Emergency is released about 50 seconds after the first. With half of it, each of 1,000 servers told that it waits in the
+// very seconds in which the last stage was put in place.
+const quiet = time.Minute
 
 // hurry is by how much faster the servers of a stage report than all of them would: the next stage waits for them, and few servers are no
 // load.

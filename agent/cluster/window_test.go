@@ -106,7 +106,7 @@ func TestWhatNobodyWaitsForIsQuiet(t *testing.T) {
 		*now = now.Add(11 * time.Second)
 		send(false, func(r *Report) { r.PlanGeneration = 5 + generation })
 	}
-	*now = now.Add(5 * time.Second) // half a minute and half of the window are over
+	*now = now.Add(35 * time.Second) // a minute and half of the window are over
 	send(true, func(*Report) {})
 	if got := a.server().Status; got.ObservedPlanGeneration != 9 || a.applies != 2 {
 		t.Errorf("status = %+v after %d writes", got, a.applies)
@@ -135,7 +135,7 @@ func TestWhatSomebodyWaitsForDoesNotWaitForTheQuiet(t *testing.T) {
 			send(true, func(*Report) {})
 			send(false, func(r *Report) { r.PlanGeneration = 4 })
 			send(false, change)
-			*now = now.Add(30 * time.Second) // half of the window: the quiet would last as long again
+			*now = now.Add(30 * time.Second) // half of the window: the quiet would last twice as long again
 			send(true, func(*Report) {})
 			if a.applies != 3 {
 				t.Errorf("%d writes, want 3", a.applies)
