@@ -47,7 +47,7 @@ func main() {
 	var o options
 	flag.IntVar(&o.servers, "n", 1000, "`number` of servers")
 	flag.IntVar(&o.pools, "pools", 0, "`number` of pools (default: one for each thousand servers)")
-	flag.StringVar(&o.only, "scenarios", "", "`names` of scenarios, separated by commas, beside connect (default: all). Those after publish need it; ansible is one that runs by itself")
+	flag.StringVar(&o.only, "scenarios", "", "`names` of scenarios, separated by commas, beside connect (default: all). Some need others; ansible is one that runs by itself")
 	flag.StringVar(&o.out, "out", filepath.Join("bin", "scale"), "`folder` for results")
 	flag.StringVar(&o.memory, "memory", "/dev/shm", "`folder` for the servers' disks, best in memory")
 	flag.StringVar(&o.programs, "programs", "", "`folder` with manager, ems-agent and kubectl-mitigation (default: they are built)")
@@ -86,6 +86,11 @@ func choose(names string) ([]scenario, error) {
 	for _, name := range wanted {
 		if !slices.ContainsFunc(all, func(s scenario) bool { return s.name == name }) {
 			return nil, fmt.Errorf("-scenarios: %q: there is no such scenario", name)
+		}
+	}
+	for _, s := range all {
+		if slices.Contains(wanted, s.name) && s.needs != "" && !slices.Contains(wanted, s.needs) {
+			return nil, fmt.Errorf("-scenarios: %q: needs %q before it", s.name, s.needs)
 		}
 	}
 	first := all[0].name
@@ -137,6 +142,11 @@ func measure(ctx context.Context, o options, chosen []scenario, run *Run, out io
 	}
 	defer w.end()
 	for _, s := range chosen {
+		if s.rested {
+			if err := w.rest(ctx); err != nil {
+				return fmt.Errorf("before scenario %s: %w", s.name, err)
+			}
+		}
 		end := w.profiler.begin(ctx, s.name)
 		r, err := w.play(ctx, s)
 		err = errors.Join(err, end())
@@ -185,8 +195,9 @@ func (w *world) play(ctx context.Context, s scenario) (*Result, error) {
 	return r, err
 }
 
-// settle is how long updates may take to arrive, the longest window within which success is reported.
-const settle = 2 * time.Minute
+// settle is how long updates may take to arrive: the longest time that a report waits for which nobody waits (package agent/cluster), and
+// as long again for an API server that is busy.
+const settle = 4 * time.Minute
 
 // audit compares what all servers have with what they should have, and what they said with what the cluster heard.
 func (w *world) audit(ctx context.Context, s scenario, r *Result) error {
@@ -199,7 +210,8 @@ func (w *world) audit(ctx context.Context, s scenario, r *Result) error {
 		if len(r.LostUpdates) == 0 || time.Since(begin) > settle {
 			return nil
 		}
-		if err := sleep(ctx, 2*time.Second); err != nil {
+		// Each look lists all servers, which costs a busy API server as much as many reports.
+		if err := sleep(ctx, 2*time.Second*time.Duration(1+len(w.fleet.servers)/1000)); err != nil {
 			return err
 		}
 	}

@@ -170,6 +170,9 @@ func TestScenariosHaveNamesAndMeasureTheirGoals(t *testing.T) {
 	if _, err := choose("seen,nothing"); err == nil {
 		t.Error("a scenario that does not exist is chosen")
 	}
+	if _, err := choose("seen,kill"); err == nil || !strings.Contains(err.Error(), `"kill": needs "publish"`) {
+		t.Errorf("kill without anything to take back: %v", err)
+	}
 }
 
 func TestGoalsFollowTheNumberOfServers(t *testing.T) {

@@ -23,6 +23,10 @@ type scenario struct {
 	// run does it. What is measured beside the figures (requests, processor time) is what happens meanwhile.
 	run   func(ctx context.Context, w *world, r *Result) error
 	goals []goal
+	// rested scenarios begin when the servers have reported what the one before caused.
+	rested bool
+	// needs is the scenario without which it means nothing; empty for none.
+	needs string
 	// after is what the files of all servers say in the end.
 	after expectation
 }
@@ -46,24 +50,24 @@ func scenarios() []scenario {
 	untouched, protected := expectation{untouched: true}, expectation{}
 	return []scenario{
 		{name: "connect", title: "all agents start at once", run: connect, after: untouched},
-		{name: "seen", title: "plan released → seen by every agent", run: seen, after: untouched, goals: []goal{{"p99", .3, 3}}},
+		{name: "seen", title: "plan released → seen by every agent", run: seen, rested: true, after: untouched, goals: []goal{{"p99", .3, 3}}},
 		{
-			name: "publish", title: "document published → enforced on every server, profile Emergency", run: publish, after: protected,
+			name: "publish", title: "document published → enforced on every server, profile Emergency", run: publish, rested: true, after: protected,
 			goals: []goal{{"verified Mitigation", 2, 2}, {"enforced everywhere, beyond the bake times", 5, 30}, {"full success count visible", 15, 90}},
 		},
-		{name: "idle", title: "idle", run: idle, after: protected, goals: []goal{{"writes", 10, 50}, {"lists", 0, 0}, {"manager", 2, 5}}},
+		{name: "idle", title: "idle", run: idle, rested: true, needs: "publish", after: protected, goals: []goal{{"writes", 10, 50}, {"lists", 0, 0}, {"manager", 2, 5}}},
 		{
-			name: "outage", title: "API server restart", run: outage, after: protected,
+			name: "outage", title: "API server restart", run: outage, rested: true, needs: "publish", after: protected,
 			goals: []goal{{"all agents watch again", 30, 120}, {"servers unprotected meanwhile", 0, 0}},
 		},
 		{
-			name: "manager", title: "manager cold start", run: managerStart, after: protected,
+			name: "manager", title: "manager cold start", run: managerStart, needs: "publish", after: protected,
 			goals: []goal{{"all plans right", 5, 30}, {"manager RSS", 128, 256}},
 		},
-		{name: "kill", title: "kill switch → reverted everywhere", run: kill, after: untouched, goals: []goal{{"p99", 2, 10}}},
-		{name: "return", title: "kill switch taken back → enforced again", run: comeBack, after: protected},
+		{name: "kill", title: "kill switch → reverted everywhere", run: kill, rested: true, needs: "publish", after: untouched, goals: []goal{{"p99", 2, 10}}},
+		{name: "return", title: "kill switch taken back → enforced again", run: comeBack, rested: true, needs: "kill", after: protected},
 		{
-			name: "bad", title: "bad mitigation", run: bad, after: protected,
+			name: "bad", title: "bad mitigation", run: bad, rested: true, needs: "publish", after: protected,
 			goals: []goal{{"first failing server → halted", 5, 5}, {"first failing server → reverted", 15, 15}, {"servers touched beyond the first stage", 0, 0}, {"failure visible on the pool", 2, 3}},
 		},
 	}
@@ -115,13 +119,18 @@ func (w *world) complete(ctx context.Context, id string) error {
 	return (<-done).err
 }
 
-// poolsSay follows the status of the pools until each has said something of a mitigation; servers is how many it has.
-func (w *world) poolsSay(ctx context.Context, id string, says func(m emsv1.PoolMitigationStatus, servers int) bool) (<-chan sighting, error) {
+// sizes says how many servers each pool has.
+func (w *world) sizes() map[string]int {
 	sizes := map[string]int{}
 	for _, s := range w.fleet.servers {
 		sizes[s.Pool.Name]++
 	}
-	said := map[string]bool{}
+	return sizes
+}
+
+// poolsSay follows the status of the pools until each has said something of a mitigation; servers is how many it has.
+func (w *world) poolsSay(ctx context.Context, id string, says func(m emsv1.PoolMitigationStatus, servers int) bool) (<-chan sighting, error) {
+	sizes, said := w.sizes(), map[string]bool{}
 	return follow(ctx, w, &emsv1.PoolMitigationConfigList{}, w.within(), func(p *emsv1.PoolMitigationConfig) bool {
 		for _, m := range p.Status.Mitigations {
 			if string(m.ID) == id && says(m, sizes[p.Name]) {
@@ -209,33 +218,40 @@ func publish(ctx context.Context, w *world, r *Result) error {
 	return w.complete(ctx, "M1")
 }
 
-// rest waits until nobody reports anything any more: what was done before has an aftermath of a minute or two, which begins half a minute
-// later (package agent/cluster).
+// rest waits until each server has said that it follows its pool's last plan, and a little longer for what the manager says about that:
+// what was done before has an aftermath of minutes (package agent/cluster), which is not what the next scenario measures. A fleet that does
+// not come to rest is measured as it is.
 func (w *world) rest(ctx context.Context) error {
-	const look, most = 40 * time.Second, 6 * time.Minute
-	reports := func() (float64, error) {
-		now, err := w.meter.counters(ctx)
-		return now.requests["APPLY poolservers/status"], err
-	}
-	before, err := reports()
-	for begin := time.Now(); err == nil && time.Since(begin) < most; {
-		if err := sleep(ctx, look); err != nil {
+	const look, most = 5 * time.Second, 10 * time.Minute
+	for begin := time.Now(); time.Since(begin) < most; {
+		resting, err := w.resting(ctx)
+		if err != nil {
 			return err
 		}
-		var now float64
-		if now, err = reports(); err == nil && now == before {
-			return nil
+		if err := sleep(ctx, look); err != nil || resting {
+			return err
 		}
-		before = now
 	}
-	return err
+	return nil
+}
+
+// resting reports whether all pools say that all of their servers are as the plan wants them.
+func (w *world) resting(ctx context.Context) (bool, error) {
+	for name, n := range w.sizes() {
+		p := &emsv1.PoolMitigationConfig{}
+		pool := w.pools[slices.IndexFunc(w.pools, func(p harness.Pool) bool { return p.Name == name })]
+		if err := w.client.Get(ctx, client.ObjectKey{Namespace: pool.Namespace, Name: name}, p); err != nil {
+			return false, fmt.Errorf("pool %s: %w", name, err)
+		}
+		if p.Status.Summary.InSync != fmt.Sprintf("%d/%d", n, n) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // idle does nothing.
 func idle(ctx context.Context, w *world, r *Result) error {
-	if err := w.rest(ctx); err != nil {
-		return err
-	}
 	before, err := w.meter.sample(ctx)
 	if err != nil {
 		return err
