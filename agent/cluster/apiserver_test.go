@@ -5,6 +5,8 @@ package cluster
 
 import (
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +25,8 @@ import (
 type requests struct {
 	mu   sync.Mutex
 	seen []string
+	// watches are how long each watch was asked to last.
+	watches []time.Duration
 }
 
 func (r *requests) wrap(next http.RoundTripper) http.RoundTripper {
@@ -30,6 +34,10 @@ func (r *requests) wrap(next http.RoundTripper) http.RoundTripper {
 		kind := request.Method
 		if query := request.URL.Query(); query.Get("watch") == "true" {
 			kind = "WATCH"
+			seconds, _ := strconv.Atoi(query.Get("timeoutSeconds"))
+			r.mu.Lock()
+			r.watches = append(r.watches, time.Duration(seconds)*time.Second)
+			r.mu.Unlock()
 		} else if kind == http.MethodGet && query.Has("fieldSelector") {
 			kind = "LIST"
 		}
@@ -88,6 +96,10 @@ func TestAgentNeverLists(t *testing.T) {
 	defer seen.mu.Unlock()
 	if got := strings.Join(seen.seen, ","); got != "WATCH,WATCH,PATCH" {
 		t.Errorf("requests: %s, want two watches and one write", got)
+	}
+	// docs/operations/enroll.md promises the end of them.
+	if len(seen.watches) != 2 || slices.Min(seen.watches) < watchFor || slices.Max(seen.watches) > time.Hour {
+		t.Errorf("watches of %v", seen.watches)
 	}
 	if told := connection.Clock.Told(); !told.Known || told.Skewed {
 		t.Errorf("clock: %+v", told)

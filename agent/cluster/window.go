@@ -43,6 +43,10 @@ const quiet = time.Minute
 // load.
 const hurry = 2
 
+// lead is the part of a window that goes by before the first report: a server that has obeyed does not compete for the API server with
+// those that have not heard yet. The last one, which a stage waits for, is no later for it.
+const lead = 1.0 / 3
+
 // Window is within which time reports of success are made.
 type Window struct {
 	// Length is that for all servers of the pool at once.
@@ -83,7 +87,7 @@ func (c *Cluster) hold(old, status *emsv1.PoolServerStatus, w Window) time.Time 
 	now := c.Now()
 	next := held{atMost: w.Length}
 	if awaited(old, status) {
-		next.until = now.Add(time.Duration(float64(w.Length) * share(old, status, w) * c.Random()))
+		next.until = now.Add(time.Duration(float64(w.Length) * share(old, status, w) * (lead + (1-lead)*c.Random())))
 	} else {
 		spread := max(quiet, w.Length)
 		next = held{until: now.Add(quiet + time.Duration(float64(spread)*c.Random())), atMost: quiet + spread, quietly: true}

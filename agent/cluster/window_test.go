@@ -11,12 +11,12 @@ import (
 	"mitigation.dev/ems/internal/rollout"
 )
 
-// windowed reports to a pool with a window of a minute, in which this server's moment is the middle.
+// windowed reports to a pool with a window of a minute, in which this server's moment is the middle: a quarter of what the lead leaves.
 func windowed(t *testing.T, below int64) (send func(wantWritten bool, change func(*Report)), a *api, now *time.Time) {
 	t.Helper()
 	a = newAPI(t, poolServer())
 	clock := time.Unix(1_900_000_000, 0)
-	a.cluster.Now, a.cluster.Random = func() time.Time { return clock }, func() float64 { return 0.5 }
+	a.cluster.Now, a.cluster.Random = func() time.Time { return clock }, func() float64 { return 0.25 }
 	a.start()
 	plan := &enforce.Plan{
 		Reporting: enforce.Reporting{Window: time.Minute}, Entries: []enforce.Entry{{ID: "M1", Release: rollout.Release{Below: below}}},
@@ -53,6 +53,16 @@ func TestSuccessWaitsForItsMoment(t *testing.T) {
 		t.Errorf("status = %+v after %d writes", got, a.applies)
 	}
 	send(false, func(r *Report) { r.PlanGeneration = 5 }) // each has a moment of its own
+}
+
+func TestNobodyReportsWhileOthersHear(t *testing.T) {
+	send, a, now := windowed(t, rollout.Everything)
+	a.cluster.Random = func() float64 { return 0 }
+	send(false, func(r *Report) { r.Results = []enforce.Result{inPlace("M1")} })
+	*now = now.Add(19 * time.Second)
+	send(false, func(*Report) {})
+	*now = now.Add(time.Second) // a third of the window
+	send(true, func(*Report) {})
 }
 
 func TestFailuresWaitForNothing(t *testing.T) {
@@ -106,7 +116,7 @@ func TestWhatNobodyWaitsForIsQuiet(t *testing.T) {
 		*now = now.Add(11 * time.Second)
 		send(false, func(r *Report) { r.PlanGeneration = 5 + generation })
 	}
-	*now = now.Add(35 * time.Second) // a minute and half of the window are over
+	*now = now.Add(35 * time.Second) // a minute and a quarter are over
 	send(true, func(*Report) {})
 	if got := a.server().Status; got.ObservedPlanGeneration != 9 || a.applies != 2 {
 		t.Errorf("status = %+v after %d writes", got, a.applies)

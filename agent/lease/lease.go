@@ -24,10 +24,15 @@ const (
 	minPeriod = 10 * time.Second
 	// spread is how much later than due a renewal may come, as a part of the period.
 	spread = 0.1
-	// firstPause is the longest pause after the first failure; it doubles with every further one.
+	// firstPause is the longest pause after the first failure, or firstShare of the period if that is more; it doubles with every
+	// further one. Leases of a large fleet have long periods because they are a load; when an API server falls behind, ten tries within
+	// the first minute would be ten times that load.
 	firstPause = time.Second
-	// timeout limits one renewal. It is no longer than the shortest period.
-	timeout = 10 * time.Second
+	firstShare = 20
+	// minTimeout limits one renewal, or timeoutShare of the period if that is more: whoever gives up has the API server do the work in
+	// vain, and again. It is no longer than the shortest period.
+	minTimeout   = 10 * time.Second
+	timeoutShare = 4
 	// tellAgain is how long nobody is told of the same thing again.
 	tellAgain = time.Hour
 )
@@ -162,13 +167,16 @@ func pauseAfter(period time.Duration, failures int, scatter bool, random float64
 	}
 	longest := period
 	if failures <= 10 { // 2^10 seconds are more than any period
-		longest = min(period, firstPause<<(failures-1))
+		longest = min(period, max(firstPause, period/firstShare)<<(failures-1))
 	}
 	return time.Duration(float64(longest) * random)
 }
 
 // renew renews the Lease as it was after the last renewal. If somebody changed it since, it finds out who, and renews what is there.
 func (k *Keeper) renew(ctx context.Context) error {
+	k.mu.Lock()
+	timeout := max(minTimeout, k.period/timeoutShare)
+	k.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err := k.patch(ctx)
@@ -202,14 +210,15 @@ func (k *Keeper) patch(ctx context.Context) error {
 	switch {
 	case err == nil:
 		k.version = renewed.ResourceVersion
-	case apierrors.IsNotFound(err):
-		k.version = "" // the next one is another Lease
+	case !apierrors.IsConflict(err):
+		// Whether the Lease was renewed is not known, or the next one is another Lease. With the old version, each lost answer would make
+		// a conflict, a look and a second try of the next renewal, when the API server has too much to do already.
+		k.version = ""
 	}
 	return err
 }
 
-// look finds out who changed the Lease. The holder is still this process if people changed what is about it, or if the answer to a
-// renewal was lost.
+// look finds out who changed the Lease. The holder is still this process if people changed what is about it.
 func (k *Keeper) look(ctx context.Context) error {
 	there, err := k.Leases.Get(ctx, k.Server, metav1.GetOptions{})
 	if err != nil {

@@ -100,6 +100,78 @@ func TestTwoServersWithOneIdentityNoticeEachOther(t *testing.T) {
 	}
 }
 
+// lossy loses the answers to renewals that it has made, as an API server that is slower than patience.
+type lossy struct {
+	*object
+
+	lose         bool
+	requests     int
+	longestLimit time.Duration
+}
+
+func (l *lossy) Get(ctx context.Context, name string, o metav1.GetOptions) (*coordinationv1.Lease, error) {
+	l.requests++
+	return l.object.Get(ctx, name, o)
+}
+
+func (l *lossy) Patch(ctx context.Context, name string, pt types.PatchType, data []byte, o metav1.PatchOptions, sub ...string) (*coordinationv1.Lease, error) {
+	l.requests++
+	if end, limited := ctx.Deadline(); limited {
+		l.longestLimit = max(l.longestLimit, time.Until(end))
+	}
+	renewed, err := l.object.Patch(ctx, name, pt, data, o, sub...)
+	if l.lose && err == nil {
+		return nil, context.DeadlineExceeded
+	}
+	return renewed, err
+}
+
+func TestLostAnswersCostOneRequestEach(t *testing.T) {
+	leases := &lossy{object: &object{}}
+	k := New(Options{Leases: leases, Server: "fe01", Clock: clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0))})
+	renew := func(want error) {
+		t.Helper()
+		if err := k.renew(t.Context()); !errors.Is(err, want) {
+			t.Fatalf("renew() = %v, want %v", err, want)
+		}
+	}
+	renew(nil)
+	leases.lose = true
+	for range 5 {
+		renew(context.DeadlineExceeded)
+	}
+	leases.lose = false
+	renew(nil)
+	if leases.requests != 7 || leases.writes != 7 {
+		t.Errorf("%d requests and %d writes for 7 renewals", leases.requests, leases.writes)
+	}
+	// Whoever else renews it is met all the same, one renewal later.
+	other := New(Options{Leases: leases, Server: "fe01", Holder: "copied", Clock: k.Clock})
+	met := ""
+	k.Shared = func(holder string) { met = holder }
+	if err := other.renew(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	renew(nil)
+	if met != "copied" {
+		t.Errorf("met %q", met)
+	}
+}
+
+func TestRenewalsOfLongPeriodsHaveTime(t *testing.T) {
+	for period, want := range map[time.Duration]time.Duration{minPeriod: 10 * time.Second, 200 * time.Second: 50 * time.Second} {
+		leases := &lossy{object: &object{}}
+		k := New(Options{Leases: leases, Server: "fe01", Clock: clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0))})
+		k.SetPeriod(period)
+		if err := k.renew(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if leases.longestLimit > want || leases.longestLimit < want-5*time.Second {
+			t.Errorf("a renewal every %s has %s, want %s", period, leases.longestLimit, want)
+		}
+	}
+}
+
 // keeper runs with a random number of 0: pauses after failures are 0, and renewals come exactly in time.
 func keeper(t *testing.T, a *api, random float64) (*Keeper, *clocktesting.FakeClock) {
 	t.Helper()
@@ -179,16 +251,17 @@ func TestPauses(t *testing.T) {
 		random   float64
 		want     time.Duration
 	}{
-		"never before the period is over": {period: time.Minute, want: time.Minute},
-		"at most a tenth later":           {period: time.Minute, random: 1, want: 66 * time.Second},
-		"the first at the end of it":      {period: time.Minute, scatter: true, want: time.Minute},
-		"or at any moment before":         {period: time.Minute, scatter: true, random: 0.75, want: 15 * time.Second},
-		"after a failure perhaps at once": {period: time.Minute, failures: 1, want: 0},
-		"after a failure within a second": {period: time.Minute, failures: 1, random: 1, want: time.Second},
-		"then longer":                     {period: time.Minute, failures: 4, random: 1, want: 8 * time.Second},
-		"random over the whole length":    {period: time.Minute, failures: 4, random: 0.5, want: 4 * time.Second},
-		"never longer than the period":    {period: time.Minute, failures: 7, random: 1, want: time.Minute},
-		"not even after days":             {period: 10 * time.Minute, failures: 100_000, random: 1, want: 10 * time.Minute},
+		"never before the period is over":          {period: time.Minute, want: time.Minute},
+		"at most a tenth later":                    {period: time.Minute, random: 1, want: 66 * time.Second},
+		"the first at the end of it":               {period: time.Minute, scatter: true, want: time.Minute},
+		"or at any moment before":                  {period: time.Minute, scatter: true, random: 0.75, want: 15 * time.Second},
+		"after a failure perhaps at once":          {period: time.Minute, failures: 1, want: 0},
+		"after a failure within a second":          {period: minPeriod, failures: 1, random: 1, want: time.Second},
+		"or within a twentieth of a longer period": {period: time.Minute, failures: 1, random: 1, want: 3 * time.Second},
+		"then longer":                              {period: time.Minute, failures: 4, random: 1, want: 24 * time.Second},
+		"random over the whole length":             {period: time.Minute, failures: 4, random: 0.5, want: 12 * time.Second},
+		"never longer than the period":             {period: time.Minute, failures: 7, random: 1, want: time.Minute},
+		"not even after days":                      {period: 10 * time.Minute, failures: 100_000, random: 1, want: 10 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := pauseAfter(tc.period, tc.failures, tc.scatter, tc.random); got.Round(time.Millisecond) != tc.want {

@@ -32,6 +32,9 @@ func phases(f *fleet, id, gate string, begin time.Time, r *Result) {
 		tenth := stageEnd(len(servers), first)
 		firstGate := passed(0, first)
 		tenthGate := passed(first, tenth)
+		if firstGate.IsZero() || tenthGate.IsZero() {
+			return // without a health check nobody says when a gate was passed
+		}
 		for i, took := range []time.Duration{
 			applied(0).Sub(begin),
 			firstGate.Sub(applied(0)) - firstBake,

@@ -144,14 +144,15 @@ func (w *world) poolsSay(ctx context.Context, id string, says func(m emsv1.PoolM
 // pushes is how often a plan is changed to see how long it is on its way.
 const pushes = 5
 
-// seen writes to the plans and takes the time until the change is in the hands of every agent.
+// seen writes to the plans and takes the time from the request that changes a plan until the change is in the hands of every agent of its
+// pool.
 func seen(ctx context.Context, w *world, r *Result) error {
 	var all []time.Duration
 	worst := 0.0
 	for i := range pushes {
-		versions := map[string]uint64{}
-		begin := time.Now()
+		versions, begun := map[string]uint64{}, map[string]time.Time{}
 		for _, p := range w.pools {
+			begun[p.Name] = time.Now()
 			plan := &emsv1.MitigationPlan{ObjectMeta: metav1.ObjectMeta{Name: p.Name, Namespace: p.Namespace}}
 			patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"ems.mitigation.dev/simulated-release":"%d"}}}`, i)
 			if err := w.client.Patch(ctx, plan, client.RawPatch(types.MergePatchType, patch)); err != nil {
@@ -163,8 +164,14 @@ func seen(ctx context.Context, w *world, r *Result) error {
 			}
 			versions[p.Name] = version
 		}
-		times, err := w.fleet.await(ctx, w.within(), "the plan to be seen", func(s *server) (time.Time, bool) { return s.arrived(versions[s.Pool.Name]) })
-		took := since(begin, times)
+		var took []time.Duration
+		_, err := w.fleet.await(ctx, w.within(), "the plan to be seen", func(s *server) (time.Time, bool) {
+			at, ok := s.arrived(versions[s.Pool.Name])
+			if ok {
+				took = append(took, at.Sub(begun[s.Pool.Name]))
+			}
+			return at, ok
+		})
 		all = append(all, took...)
 		worst = max(worst, distribution(took).P99)
 		if err != nil {
