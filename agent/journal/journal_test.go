@@ -219,12 +219,11 @@ func TestWhatWasBelievedIsReadFromTheDiskAllTheSame(t *testing.T) {
 		}
 	}
 	// What one caller does with a record is not seen by the next.
-	got := load()
 	if err := s.Put("plan", "pool", body{Bytes: []byte("abc")}); err != nil {
 		t.Fatal(err)
 	}
 	load()["pool"].Bytes[0] = 'X'
-	if got = load(); string(got["pool"].Bytes) != "abc" {
+	if got := load(); string(got["pool"].Bytes) != "abc" {
 		t.Fatalf("%s", got["pool"].Bytes)
 	}
 	// One flipped byte under the same name is damage, however often it was in order before.
