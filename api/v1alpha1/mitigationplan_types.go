@@ -437,6 +437,10 @@ type MitigationPlan struct {
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
 	// spec is the desired state.
+	//
+	// One manager writes all of it. So it is one field for server-side apply: who manages which part of it would be two fifths of what
+	// every agent of the pool is sent with each change.
+	// +structType=atomic
 	// +required
 	Spec MitigationPlanSpec `json:"spec,omitzero"`
 }

@@ -585,6 +585,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: spec
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.MitigationPlanSpec
+        elementRelationship: atomic
 - name: dev.mitigation.ems.api.v1alpha1.MitigationPlanSpec
   map:
     fields:

@@ -21,6 +21,9 @@ type MitigationPlanApplyConfiguration struct {
 	// metadata is the standard object's metadata.
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
 	// spec is the desired state.
+	//
+	// One manager writes all of it. So it is one field for server-side apply: who manages which part of it would be two fifths of what
+	// every agent of the pool is sent with each change.
 	Spec *MitigationPlanSpecApplyConfiguration `json:"spec,omitempty"`
 }
 
