@@ -27,7 +27,7 @@ spec:
 		DeferCleanup(func(ctx SpecContext) { Expect(env.Client.Delete(ctx, object)).To(Succeed()) })
 		managed := object.GetManagedFields()
 		Expect(managed).To(HaveLen(1))
-		Expect(string(managed[0].FieldsV1.Raw)).To(Equal(`{"f:spec":{}}`))
+		Expect(managed[0].FieldsV1.GetRawString()).To(Equal(`{"f:spec":{}}`))
 	})
 
 	It("has each mitigation once all the same", func(ctx SpecContext) {

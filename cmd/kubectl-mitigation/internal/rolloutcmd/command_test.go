@@ -46,6 +46,8 @@ var _ = Describe("rollout status", func() {
 				p.says(ctx, name, "the check owa answers 500")
 			}
 		}
+		// While a busy API server opens its storage for a resource it answers 429, and the client asks again.
+		Expect(env.Client.List(ctx, &emsv1.MitigationConfigurationList{})).To(Succeed())
 		code, stdout, stderr := user.run(ctx, "rollout", "status", "m1")
 		Expect(stderr).To(BeEmpty())
 		Expect(code).To(Equal(1))
