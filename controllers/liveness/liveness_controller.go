@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/controllers/members"
 	"mitigation.dev/ems/internal/heartbeat"
 )
 
@@ -56,13 +57,41 @@ type sign struct {
 	at    time.Time
 }
 
-// SetupWithManager registers the reconciler.
+// SetupWithManager registers the reconciler. The manager needs the index of package members.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("liveness").
 		For(&emsv1.PoolServer{}, builder.WithPredicates(saidToBeSilent())).
 		WatchesMetadata(&coordinationv1.Lease{}, &handler.EnqueueRequestForObject{}).
+		Watches(&emsv1.MitigationPlan{}, handler.EnqueueRequestsFromMapFunc(r.serversOf), builder.WithPredicates(asksForMoreOrLess())).
 		Complete(r)
+}
+
+// asksForMoreOrLess lets a plan through when it comes or asks for another period. A server that was looked at before has its next look by
+// the old one, which is a minute or two late where the first look came before the plan.
+func asksForMoreOrLess() predicate.Predicate {
+	return predicate.Funcs{
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			before, ok := e.ObjectOld.(*emsv1.MitigationPlan)
+			after, isPlan := e.ObjectNew.(*emsv1.MitigationPlan)
+			return ok && isPlan && before.Spec.Reporting.LeaseSeconds != after.Spec.Reporting.LeaseSeconds
+		},
+		DeleteFunc: func(event.DeleteEvent) bool { return false }, // without a plan servers have longer
+	}
+}
+
+// serversOf gives the servers of a plan, which has the name of its pool.
+func (r *Reconciler) serversOf(ctx context.Context, plan client.Object) []ctrl.Request {
+	servers, err := members.Of(ctx, r.Client, client.ObjectKeyFromObject(plan))
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "Servers whose plan has another period cannot be looked at now; each has its look by the old one")
+		return nil
+	}
+	requests := make([]ctrl.Request, 0, len(servers))
+	for i := range servers {
+		requests = append(requests, ctrl.Request{NamespacedName: client.ObjectKeyFromObject(&servers[i])})
+	}
+	return requests
 }
 
 // saidToBeSilent lets a server through when it comes, goes, or is called silent or no longer. Its other reports do not matter.

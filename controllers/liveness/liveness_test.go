@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/conditions"
@@ -305,5 +306,49 @@ func TestServerThatIsGoneIsForgotten(t *testing.T) {
 	}
 	if _, err := c.look(time.Second); err != nil || len(c.under.heard) != 0 {
 		t.Errorf("error %v, %d servers remembered", err, len(c.under.heard))
+	}
+}
+
+func TestPlansThatAskForAnotherPeriodHaveTheirServersLookedAt(t *testing.T) {
+	plan := func(seconds int32) *emsv1.MitigationPlan {
+		return &emsv1.MitigationPlan{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "pool", Name: "frontends"}, Spec: emsv1.MitigationPlanSpec{Reporting: emsv1.PlanReporting{LeaseSeconds: seconds}},
+		}
+	}
+	asks := asksForMoreOrLess()
+	if !asks.Create(event.CreateEvent{Object: plan(10)}) || asks.Delete(event.DeleteEvent{Object: plan(10)}) {
+		t.Error("a plan has to be looked at when it comes, and not when it goes")
+	}
+	for name, test := range map[string]struct {
+		before, after int32
+		want          bool
+	}{
+		"a shorter period":      {100, 10, true},
+		"a longer period":       {10, 100, true},
+		"a stage of a rollout":  {10, 10, false},
+		"the first it asks for": {0, 10, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := asks.Update(event.UpdateEvent{ObjectOld: plan(test.before), ObjectNew: plan(test.after)}); got != test.want {
+				t.Errorf("got %t", got)
+			}
+		})
+	}
+}
+
+func TestServersOfAPlanAreThoseOfItsPool(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := emsv1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	server := func(namespace, name, pool string) *emsv1.PoolServer {
+		return &emsv1.PoolServer{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Spec: emsv1.PoolServerSpec{PoolName: pool}}
+	}
+	r := &Reconciler{Client: fake.NewClientBuilder().WithScheme(scheme).
+		WithIndex(&emsv1.PoolServer{}, "spec.poolName", func(o client.Object) []string { return []string{o.(*emsv1.PoolServer).Spec.PoolName} }).
+		WithObjects(server("pool", "fe01", "frontends"), server("pool", "be01", "backends"), server("other", "fe02", "frontends")).Build()}
+	got := r.serversOf(t.Context(), &emsv1.MitigationPlan{ObjectMeta: metav1.ObjectMeta{Namespace: "pool", Name: "frontends"}})
+	if len(got) != 1 || got[0].NamespacedName != (client.ObjectKey{Namespace: "pool", Name: "fe01"}) {
+		t.Errorf("%v", got)
 	}
 }
