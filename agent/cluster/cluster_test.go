@@ -103,6 +103,16 @@ func (a *api) seen() {
 	})
 }
 
+// heard reports whether there was news since the last time.
+func (a *api) heard() bool {
+	select {
+	case <-a.cluster.Changes():
+		return true
+	default:
+		return false
+	}
+}
+
 func poolServer() *emsv1.PoolServer {
 	return &emsv1.PoolServer{ObjectMeta: metav1.ObjectMeta{Namespace: "pool", Name: "fe01", Generation: 1}, Spec: emsv1.PoolServerSpec{PoolName: "frontends"}}
 }
@@ -334,14 +344,6 @@ func TestConnectingNeedsNoAPIServer(t *testing.T) {
 func TestPlanThatSaysTheSameIsNoNews(t *testing.T) {
 	a := newAPI(t, poolServer(), plan("frontends"))
 	a.start()
-	heard := func() bool {
-		select {
-		case <-a.cluster.Changes():
-			return true
-		default:
-			return false
-		}
-	}
 	write := func(change func(*emsv1.MitigationPlan)) {
 		t.Helper()
 		p := &emsv1.MitigationPlan{}
@@ -358,39 +360,31 @@ func TestPlanThatSaysTheSameIsNoNews(t *testing.T) {
 			return ok && have.ResourceVersion == p.ResourceVersion
 		})
 	}
-	heard() // whatever came before
+	a.heard() // whatever came before
 	write(func(p *emsv1.MitigationPlan) { p.Annotations = map[string]string{"team": "mail"} })
-	if heard() {
+	if a.heard() {
 		t.Error("an annotation was news")
 	}
 	write(func(p *emsv1.MitigationPlan) { p.Spec.Mode = emsv1.ModeAudit })
-	a.until("another mode is news", heard)
+	a.until("another mode is news", a.heard)
 	write(func(p *emsv1.MitigationPlan) { p.Generation++ })
-	a.until("another generation is news", heard)
+	a.until("another generation is news", a.heard)
 }
 
 func TestOwnReportIsNoNews(t *testing.T) {
 	a := newAPI(t, poolServer(), plan("frontends"))
 	a.start()
-	heard := func() bool {
-		select {
-		case <-a.cluster.Changes():
-			return true
-		default:
-			return false
-		}
-	}
 	if err := a.client.Status().Update(t.Context(), func() client.Object { s := a.server(); s.Status.Summary.Applied = "M3"; return s }()); err != nil {
 		t.Fatal(err)
 	}
 	a.seen()
-	a.until("somebody else's change is news", heard)
-	heard() // whatever came before
+	a.until("somebody else's change is news", a.heard)
+	a.heard() // whatever came before
 	if err := a.cluster.Report(t.Context(), Report{PlanGeneration: 3, Results: []enforce.Result{inPlace("M1")}}); err != nil {
 		t.Fatal(err)
 	}
 	a.seen()
-	if heard() {
+	if a.heard() {
 		t.Error("the report was news to its author")
 	}
 	server := a.server()
@@ -399,12 +393,12 @@ func TestOwnReportIsNoNews(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.seen()
-	a.until("somebody else's change is news", heard)
+	a.until("somebody else's change is news", a.heard)
 	server = a.server()
 	server.Spec.PoolName, server.Status.Summary.Applied = "backends", "M1"
 	if err := a.client.Update(t.Context(), server); err != nil {
 		t.Fatal(err)
 	}
 	a.seen()
-	a.until("another pool is news", heard)
+	a.until("another pool is news", a.heard)
 }

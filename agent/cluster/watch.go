@@ -28,7 +28,7 @@ func reconnect() *wait.Backoff {
 }
 
 // watchFor is how long a watch lasts at least, and at most twice as long: client-go's five minutes are, with 10,000 servers, 45 new watches a
-// second, which cost an API server more than the Leases. A connection that is dead is found out by its own means, and how long a watch
+// second, nearly as many requests as renewals of Leases. A connection that is dead is found out by its own means, and how long a watch
 // goes on after its credential was taken back is for whoever asks to say, whatever this is.
 const watchFor = 30 * time.Minute
 

@@ -177,7 +177,7 @@ func seen(ctx context.Context, w *world, r *Result) error {
 		if err != nil {
 			return err
 		}
-		// The passes that follow are over when the next plan comes.
+		// So that no agent is still busy with one when the next comes. An annotation asks nothing of it beyond reading.
 		if err := sleep(ctx, 3*time.Second); err != nil {
 			return err
 		}
