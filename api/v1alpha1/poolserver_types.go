@@ -134,6 +134,8 @@ type ServerGate struct {
 }
 
 // ServerMitigation is where one mitigation stands on a server.
+//
+// +structType=atomic
 type ServerMitigation struct {
 	// id of the mitigation.
 	// +required
@@ -314,6 +316,10 @@ type LocalEvent struct {
 }
 
 // PoolServerStatus is what the agent reports of its server.
+//
+// Only the agent writes any of it but the conditions, so what belongs together is one field for server-side apply: with each report the API
+// server compares and stores who manages which field. Feeds are not, because the rule that a sequence never goes back compares each with
+// what it was.
 type PoolServerStatus struct {
 	// conditions are Ready, TrustAnchorsCurrent, TrustChecksPassed and ClockInSync, and Reconciling or Stalled while they are True.
 	// +kubebuilder:validation:MaxItems=16
@@ -333,10 +339,12 @@ type PoolServerStatus struct {
 	ObservedPlanGeneration int64 `json:"observedPlanGeneration,omitempty"`
 
 	// facts are what the agent found out about its server.
+	// +structType=atomic
 	// +optional
 	Facts ServerFacts `json:"facts,omitzero"`
 
 	// summary puts the server in a few words.
+	// +structType=atomic
 	// +optional
 	Summary ServerSummary `json:"summary,omitzero"`
 
@@ -348,6 +356,7 @@ type PoolServerStatus struct {
 	Mitigations []ServerMitigation `json:"mitigations,omitempty"`
 
 	// credential is what the agent works with. Absent if it does not come from an enrolment.
+	// +structType=atomic
 	// +optional
 	Credential ServerCredential `json:"credential,omitzero"`
 
@@ -359,6 +368,7 @@ type PoolServerStatus struct {
 	ClockSkewSeconds *int64 `json:"clockSkewSeconds,omitempty"`
 
 	// local is what people did on the server itself. Absent while there is nothing.
+	// +structType=atomic
 	// +optional
 	Local ServerLocal `json:"local,omitzero"`
 

@@ -1200,9 +1200,11 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: credential
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.ServerCredential
+        elementRelationship: atomic
     - name: facts
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.ServerFacts
+        elementRelationship: atomic
     - name: feeds
       type:
         list:
@@ -1214,6 +1216,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: local
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.ServerLocal
+        elementRelationship: atomic
     - name: mitigations
       type:
         list:
@@ -1231,6 +1234,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: summary
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.ServerSummary
+        elementRelationship: atomic
 - name: dev.mitigation.ems.api.v1alpha1.PoolSummary
   map:
     fields:
@@ -1613,6 +1617,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: state
       type:
         namedType: dev.mitigation.ems.api.v1alpha1.MitigationState
+    elementRelationship: atomic
 - name: dev.mitigation.ems.api.v1alpha1.ServerSummary
   map:
     fields:

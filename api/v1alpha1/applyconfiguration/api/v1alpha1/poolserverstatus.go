@@ -10,6 +10,10 @@ import (
 // with apply.
 //
 // PoolServerStatus is what the agent reports of its server.
+//
+// Only the agent writes any of it but the conditions, so what belongs together is one field for server-side apply: with each report the API
+// server compares and stores who manages which field. Feeds are not, because the rule that a sequence never goes back compares each with
+// what it was.
 type PoolServerStatusApplyConfiguration struct {
 	// conditions are Ready, TrustAnchorsCurrent, TrustChecksPassed and ClockInSync, and Reconciling or Stalled while they are True.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
