@@ -66,7 +66,7 @@ func planOf(p *emsv1.MitigationPlan) (*enforce.Plan, error) {
 	plan.HealthChecks, plan.RepairRequest = checksOf(p.Spec.HealthChecks), p.Spec.RepairRequest
 	plan.Reporting = enforce.Reporting{
 		Lease:  time.Duration(p.Spec.Reporting.LeaseSeconds) * time.Second,
-		Window: time.Duration(ptr.Deref(p.Spec.Reporting.WindowSeconds, 0)) * time.Second,
+		Window: windowOf(p),
 	}
 	for _, r := range p.Spec.Revocation {
 		plan.Revocation = append(plan.Revocation, enforce.RevocationRef{FeedName: r.FeedName, BundleName: r.BundleName, Digest: r.Digest})
@@ -226,4 +226,9 @@ func given[T comparable](v T) *T {
 		return nil
 	}
 	return &v
+}
+
+// windowOf is within which time a plan wants success to be reported.
+func windowOf(p *emsv1.MitigationPlan) time.Duration {
+	return time.Duration(ptr.Deref(p.Spec.Reporting.WindowSeconds, 0)) * time.Second
 }

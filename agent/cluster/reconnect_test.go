@@ -1,7 +1,10 @@
 package cluster
 
 import (
+	"context"
+	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -40,5 +43,60 @@ func TestReconnectingIsSpreadAndSoon(t *testing.T) {
 	}
 	if early < 400 || early > 600 {
 		t.Errorf("%d of 1000 servers come in the first half of the time, want half of them", early)
+	}
+}
+
+func TestLargeFleetsComeBackOverALongerTime(t *testing.T) {
+	for name, tc := range map[string]struct{ window, want time.Duration }{
+		"no plan, or a small fleet": {0, 0},
+		"700 servers":               {7 * time.Second, 0},
+		"3,000 servers":             {30 * time.Second, 15 * time.Second},
+		"6,000 servers and more":    {time.Minute, 35 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := scatter(tc.window); got != tc.want {
+				t.Errorf("servers come back within another %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestAWatchThatFailedGivesWayToTheFleet(t *testing.T) {
+	for name, tc := range map[string]struct {
+		failed bool
+		window int32
+		want   time.Duration
+	}{
+		"the first try":       {false, 60, 0},
+		"in a small fleet":    {true, 5, 0},
+		"in the largest one":  {true, 60, 35 * time.Second / 2},
+		"a fleet in between":  {true, 30, 15 * time.Second / 2},
+		"without any windows": {true, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := New(Options{Namespace: "pool", Pool: "frontends", Server: "fe01", Random: func() float64 { return .5 }})
+				p := plan("frontends")
+				p.Spec.Reporting.WindowSeconds = &tc.window
+				if err := c.plans.Store.Add(p); err != nil {
+					t.Fatal(err)
+				}
+				if tc.failed {
+					c.servers.tried(t.Context(), errors.New("connection refused"))
+				}
+				begin := time.Now()
+				if err := c.servers.giveWay(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if got := time.Since(begin); got != tc.want {
+					t.Errorf("it waits for %s, want %s", got, tc.want)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel()
+				if err := c.servers.giveWay(ctx); tc.want > 0 && !errors.Is(err, context.Canceled) {
+					t.Errorf("it waits on at the end of the agent: %v", err)
+				}
+			})
+		})
 	}
 }

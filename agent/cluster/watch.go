@@ -20,12 +20,19 @@ import (
 )
 
 // reconnect is the pause before a watch is tried again: random between 50 ms and half a second after the first failure, and between
-// half a second and five after five. So all servers are back five seconds after an API server is, which leaves the manager five to
-// say what became different meanwhile; and not in the same moment: 10,000 servers are 2,000 connections a second. client-go's own
-// pauses grow to a minute.
+// half a second and five after five. So all servers of a small fleet are back five seconds after an API server is, which leaves the manager
+// five to say what became different meanwhile. client-go's own pauses grow to a minute.
 func reconnect() *wait.Backoff {
 	return &wait.Backoff{Duration: 50 * time.Millisecond, Cap: 500 * time.Millisecond, Factor: 2, Steps: 5, Jitter: 9}
 }
+
+// soonest is the longest of the pauses of reconnect.
+const soonest = 5 * time.Second
+
+// scatter is within which further time a server comes back whose pool announces a window for reports, which grows with the fleet. A small
+// control plane spends its processors on connections that are given up before they are made if 10,000 servers come within five seconds, and
+// then none of them comes through.
+func scatter(window time.Duration) time.Duration { return max(0, window*2/3-soonest) }
 
 // watchFor is how long a watch lasts at least, and at most twice as long: client-go's five minutes are, with 10,000 servers, 45 new watches a
 // second, nearly as many requests as renewals of Leases. A connection that is dead is found out by its own means, and how long a watch
@@ -136,6 +143,30 @@ func (s *single) tried(ctx context.Context, err error) {
 	}
 }
 
+// giveWay waits before a watch that failed before is tried again, for a moment within the time over which the fleet comes back.
+func (s *single) giveWay(ctx context.Context) error {
+	if s.told.Load() == nil {
+		return nil
+	}
+	later := time.NewTimer(time.Duration(float64(scatter(s.cluster.window())) * s.cluster.Random()))
+	defer later.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-later.C:
+		return nil
+	}
+}
+
+// window is the one for reports that the plan announces; 0 as long as none is known.
+func (c *Cluster) window() time.Duration {
+	object, exists, err := c.plans.GetByKey(c.Namespace + "/" + c.Pool)
+	if p, ok := object.(*emsv1.MitigationPlan); ok && exists && err == nil {
+		return windowOf(p)
+	}
+	return 0
+}
+
 // source is where the object comes from.
 type source struct {
 	*toolscache.ListWatch
@@ -160,6 +191,9 @@ func (s *single) source() source {
 			return l, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, raw metav1.ListOptions) (watch.Interface, error) {
+			if err := s.giveWay(ctx); err != nil {
+				return nil, err
+			}
 			w, err := s.cluster.Client.Watch(ctx, s.list(), options(raw)...)
 			s.tried(ctx, err)
 			if err == nil {
