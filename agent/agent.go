@@ -88,24 +88,22 @@ func Run(ctx context.Context, o Options) error {
 	if !o.Shared {
 		files = either(ctx, watchFolder(ctx, o.configDir(), o.Log), files)
 	}
-	runTriggered(ctx, clock.RealClock{}, control.Changes(), files, work{pass: inTurn(o.Turns, loop.pass), leisure: loop.leisure})
+	runTriggered(ctx, clock.RealClock{}, control.Changes(), files, work{pass: inTurn(o.Turns, loop.pass, control.Changes(), loop.concerned), leisure: loop.leisure})
 	err = errors.Join(<-background, <-background, <-background, <-background, <-background)
 	o.Log.Info("Agent stops")
 	return err
 }
 
-// inTurn makes a pass wait for its turn, if there are turns.
-func inTurn(turns chan struct{}, pass func(context.Context) time.Time) func(context.Context) time.Time {
-	if turns == nil {
-		return pass
-	}
-	return func(ctx context.Context) time.Time {
-		select {
-		case turns <- struct{}{}:
-		case <-ctx.Done():
+// inTurn makes a pass wait for its turn, if there are turns. It finds what plan tells of meanwhile, and hurries if that concerns the server.
+func inTurn(turns *Turns, pass func(context.Context) time.Time, plan <-chan struct{}, concerned func() bool) func(context.Context, bool) time.Time {
+	return func(ctx context.Context, awaited bool) time.Time {
+		if turns == nil {
+			return pass(ctx)
+		}
+		if !turns.take(ctx, awaited, plan, concerned) {
 			return time.Time{}
 		}
-		defer func() { <-turns }()
+		defer turns.release()
 		return pass(ctx)
 	}
 }

@@ -78,7 +78,7 @@ type loop struct {
 	told map[string]enforce.Result
 	// problem and reportProblem were logged last.
 	problem, factsProblem, reportProblem, damage, trustProblem, effectProblem, historyProblem, auditProblem string
-	switchesProblem, copyProblem, passProblem, untoldProblem                                                string
+	switchesProblem, copyProblem, passProblem, untoldProblem, recordsProblem                                string
 	// histories are what the server remembers, by lower-case id; nil before the first pass. kept is when each was put on the
 	// disk, begun when its trial began in this process.
 	histories   map[string]enforce.History
@@ -187,7 +187,7 @@ func (l *loop) enforce(ctx, toCluster context.Context) cluster.Report {
 	refused := l.documents.Learn(toCluster, plan.RevocationLists(), plan.Documents())
 	documents := l.documents.Load(toCluster, plan.Documents())
 	report.Trust = l.trust(refused)
-	l.logOnce(&l.damage, l.damaged(), "Records were damaged and set aside", "No damaged records are left")
+	l.tellOfDamage()
 	before, err := l.server.Applied()
 	if err = cmp.Or(err, memoryErr); err != nil {
 		// Without knowing what is in place and what has failed, any list of what is wanted could take protection away.
@@ -232,6 +232,9 @@ func (l *loop) leisure() time.Duration {
 	return time.Duration(float64(l.followed.Reporting.Window) * l.random())
 }
 
+// concerned reports whether the plan asks something of this server that the last pass did not do.
+func (l *loop) concerned() bool { return l.leisure() == 0 }
+
 // plan returns the plan to follow: the cluster's, or the last one while the cluster is away or its plan cannot be read.
 func (l *loop) plan() (*enforce.Plan, error) {
 	last, err := l.memory.Plan()
@@ -269,13 +272,18 @@ func (l *loop) trust(refused []string) *cluster.Trust {
 	return t
 }
 
-// damaged says which of the agent's own records are lost. The losses are survivable, but somebody should look at the disk.
-func (l *loop) damaged() error {
+// tellOfDamage says which of the agent's own records are lost. The losses are survivable, but somebody should look at the disk.
+func (l *loop) tellOfDamage() {
 	names, err := l.memory.Damaged()
-	if err != nil || len(names) == 0 {
-		return err
+	l.logOnce(&l.recordsProblem, err, "Whether records are damaged is not known", "Whether records are damaged is known again")
+	if err != nil {
+		return
 	}
-	return fmt.Errorf("damaged records: %s", strings.Join(names, ", "))
+	var damage error
+	if len(names) > 0 {
+		damage = fmt.Errorf("damaged records: %s", strings.Join(names, ", "))
+	}
+	l.logOnce(&l.damage, damage, "Records were damaged and set aside", "No damaged records are left")
 }
 
 func (l *loop) rewriteModule() string {

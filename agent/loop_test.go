@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr/funcr"
 	"github.com/go-logr/logr/testr"
 	"github.com/google/go-cmp/cmp"
 	clocktesting "k8s.io/utils/clock/testing"
@@ -805,23 +807,38 @@ func TestLeisure(t *testing.T) {
 	wantLeisure(0, "nobody knows the plan")
 }
 
-func TestPassesTakeTurns(t *testing.T) {
-	turns := make(chan struct{}, 1)
-	var pass func(context.Context) time.Time
-	pass = inTurn(turns, func(context.Context) time.Time {
-		if len(turns) != 1 {
-			t.Error("a pass without a turn")
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if next := pass(ctx); !next.IsZero() {
-			t.Error("a pass beside another one")
-		}
-		return now
-	})
-	for range 2 {
-		if next := pass(t.Context()); !next.Equal(now) || len(turns) != 0 {
-			t.Errorf("next pass %s, %d turns taken", next, len(turns))
+// A disk that cannot be read is another thing to look for than one that lost something.
+func TestRecordsThatCannotBeReadAreNotCalledDamaged(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "agent")
+	memory, err := state.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	l := &loop{memory: memory, log: funcr.New(func(_, line string) { said = append(said, line) }, funcr.Options{})}
+	look := func(want ...string) {
+		t.Helper()
+		said = nil
+		l.tellOfDamage()
+		if !slices.EqualFunc(said, want, strings.Contains) {
+			t.Errorf("the log says %q, want %q", said, want)
 		}
 	}
+	look()
+	if err := os.WriteFile(filepath.Join(dir, "feed-contoso.json"), []byte(`{"version":1`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := memory.Feed("contoso"); err != nil {
+		t.Fatal(err)
+	}
+	look("Records were damaged and set aside")
+	if err := errors.Join(os.Rename(dir, dir+"-away"), os.WriteFile(dir, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	look("Whether records are damaged is not known")
+	look()
+	if err := errors.Join(os.Remove(dir), os.Rename(dir+"-away", dir)); err != nil {
+		t.Fatal(err)
+	}
+	look("Whether records are damaged is known again")
 }

@@ -47,9 +47,8 @@ type Options struct {
 	// process alone, does not keep others from its state folder, which would take an open file for each, and notices changes of
 	// configuration files by the interval: a user may watch no more than a hundred-odd folders.
 	Shared bool
-	// Turns is sent to before each pass and received from after it, where agents share processors. A pass that many others interrupt
-	// would take its own slowness for that of the server. Nil: no pass waits.
-	Turns chan struct{}
+	// Turns are those of the agents that share processors. Nil: no pass waits.
+	Turns *Turns
 	// Events receives what administrators of the server have to know; it is called on changes alone. Default: nothing.
 	Events func(id eventlog.ID, message string)
 }

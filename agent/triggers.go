@@ -25,8 +25,9 @@ const (
 
 // work is what triggers cause.
 type work struct {
-	// pass returns when the next one has to come at the latest; zero for no reason.
-	pass func(context.Context) time.Time
+	// pass returns when the next one has to come at the latest; zero for no reason. awaited says that something asks for this one: a
+	// change that concerns the server, or the pass before.
+	pass func(ctx context.Context, awaited bool) time.Time
 	// leisure is how long a change of the plan may wait for its pass; 0 for a change that concerns this server.
 	leisure func() time.Duration
 }
@@ -34,35 +35,39 @@ type work struct {
 // runTriggered makes a pass at once, after every trigger, when the interval has gone by, and at the time that the last pass
 // asked for, until the context ends.
 func runTriggered(ctx context.Context, clk clock.WithTicker, plan, files <-chan struct{}, w work) {
+	awaited := false
 	for ctx.Err() == nil {
-		wait := nextInterval(rand.Float64())
-		if next := w.pass(ctx); !next.IsZero() {
-			wait = min(wait, max(next.Sub(clk.Now()), settle))
+		next := w.pass(ctx, awaited)
+		now := clk.Now()
+		latest := now.Add(nextInterval(rand.Float64()))
+		asked := !next.IsZero() && next.Before(latest)
+		if asked {
+			latest = now.Add(max(next.Sub(now), settle))
 		}
-		awaitTrigger(ctx, clk, clk.Now().Add(wait), plan, files, w.leisure)
+		awaited = awaitTrigger(ctx, clk, latest, plan, files, w.leisure) || asked && !clk.Now().Before(latest)
 	}
 }
 
-// awaitTrigger returns when there has to be a pass, at the given time at the latest.
-func awaitTrigger(ctx context.Context, clk clock.WithTicker, latest time.Time, plan, files <-chan struct{}, leisure func() time.Duration) {
+// awaitTrigger returns when there has to be a pass, at the given time at the latest. It reports whether a change asks for it.
+func awaitTrigger(ctx context.Context, clk clock.WithTicker, latest time.Time, plan, files <-chan struct{}, leisure func() time.Duration) bool {
 	timer := clk.NewTimer(latest.Sub(clk.Now()))
 	defer func() { timer.Stop() }()
 	put := false // whether a change of the plan has been put off; further ones come with it
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-timer.C():
-			return
+			return false
 		case <-files:
 			pause(ctx, clk, settle)
-			return
+			return true
 		case <-plan:
 		}
 		later := leisure()
 		if later <= 0 {
 			pause(ctx, clk, settlePlan)
-			return
+			return true
 		}
 		if at := clk.Now().Add(later); !put && at.Before(latest) {
 			timer.Stop()

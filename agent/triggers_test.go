@@ -37,20 +37,21 @@ func timers(t *testing.T, clk *clocktesting.FakeClock) {
 func TestRunTriggered(t *testing.T) {
 	for name, tc := range map[string]struct {
 		trigger func(clk *clocktesting.FakeClock, plan, files chan struct{})
+		awaited bool
 	}{
-		"the interval":     {func(clk *clocktesting.FakeClock, _, _ chan struct{}) { clk.Step(36 * time.Second) }},
-		"a change of plan": {func(_ *clocktesting.FakeClock, plan, _ chan struct{}) { plan <- struct{}{} }},
-		"a change of file": {func(_ *clocktesting.FakeClock, _, files chan struct{}) { files <- struct{}{} }},
+		"the interval":     {func(clk *clocktesting.FakeClock, _, _ chan struct{}) { clk.Step(36 * time.Second) }, false},
+		"a change of plan": {func(_ *clocktesting.FakeClock, plan, _ chan struct{}) { plan <- struct{}{} }, true},
+		"a change of file": {func(_ *clocktesting.FakeClock, _, files chan struct{}) { files <- struct{}{} }, true},
 	} {
 		t.Run(name+" starts a pass", func(t *testing.T) {
 			clk := clocktesting.NewFakeClock(now)
-			plan, files, passes := make(chan struct{}), make(chan struct{}), make(chan struct{})
+			plan, files, passes := make(chan struct{}), make(chan struct{}), make(chan bool)
 			ctx, cancel := context.WithCancel(t.Context())
 			stopped := make(chan struct{})
 			go func() {
 				defer close(stopped)
 				runTriggered(ctx, clk, plan, files, work{
-					pass:    func(context.Context) time.Time { passes <- struct{}{}; return time.Time{} },
+					pass:    func(_ context.Context, awaited bool) time.Time { passes <- awaited; return time.Time{} },
 					leisure: func() time.Duration { return 0 },
 				})
 			}()
@@ -59,8 +60,11 @@ func TestRunTriggered(t *testing.T) {
 			tc.trigger(clk, plan, files)
 			for done := false; !done; {
 				select {
-				case <-passes:
+				case awaited := <-passes:
 					done = true
+					if awaited != tc.awaited {
+						t.Errorf("somebody waits for the pass: %t, want %t", awaited, tc.awaited)
+					}
 				default:
 					clk.Step(settle)
 				}
@@ -73,13 +77,13 @@ func TestRunTriggered(t *testing.T) {
 
 func TestRunTriggeredComesBackWhenAPassAsksForIt(t *testing.T) {
 	clk := clocktesting.NewFakeClock(now)
-	passes := make(chan struct{})
+	passes := make(chan bool)
 	ctx, cancel := context.WithCancel(t.Context())
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
-		runTriggered(ctx, clk, nil, nil, work{pass: func(context.Context) time.Time {
-			passes <- struct{}{}
+		runTriggered(ctx, clk, nil, nil, work{pass: func(_ context.Context, awaited bool) time.Time {
+			passes <- awaited
 			return clk.Now().Add(2 * time.Second)
 		}})
 	}()
@@ -92,7 +96,10 @@ func TestRunTriggeredComesBackWhenAPassAsksForIt(t *testing.T) {
 		}
 		clk.Step(1)
 		select {
-		case <-passes:
+		case awaited := <-passes:
+			if !awaited {
+				t.Error("nobody waits for a pass that was asked for")
+			}
 		case <-time.After(20 * time.Second):
 			t.Fatal("no pass at the time that was asked for")
 		}

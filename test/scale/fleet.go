@@ -37,7 +37,7 @@ const (
 	parallel = 8
 	// turns is how many agents make a pass at a time. On machines of their own none waits for another; here, if thousands took turns
 	// with every step, a health check would take longer than a server may. Passes wait for the API server, too, hence so many.
-	turns = 256
+	turns = 64
 	// life of the tokens, the most that agents get.
 	life = identity.MaxToken
 )
@@ -148,7 +148,7 @@ func (f *fleet) enrol(ctx context.Context, c client.Client, sign *tokens, url st
 
 // start starts all agents at once.
 func (f *fleet) start(ctx context.Context) error {
-	together := make(chan struct{}, turns)
+	together := agent.NewTurns(turns)
 	for _, s := range f.servers {
 		options := agent.Options{
 			IISRoot: s.Root, StateDir: s.StateDir, TrustFile: s.TrustFile, Shared: true, Turns: together, Proxy: cluster.NoProxy, Log: logr.New(s.notes),
