@@ -147,7 +147,15 @@ func (f *fixture) replace(t *testing.T, object client.Object) {
 	must(t, err)
 	file := filepath.Join(t.TempDir(), "object.yaml")
 	must(t, os.WriteFile(file, manifest, 0o600))
-	f.kubectl(t, "replace", "-f", file)
+	// kubectl reads the object before it writes it, and the manager may say something of it in between.
+	const tries = 10
+	for try := 1; ; try++ {
+		_, err := f.env.Kubectl.Run(t.Context(), "replace", "-f", file)
+		if err == nil || try == tries || !strings.Contains(err.Error(), "(Conflict)") {
+			must(t, err)
+			return
+		}
+	}
 }
 
 // sweep removes what pages have made in the cluster.
