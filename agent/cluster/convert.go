@@ -179,6 +179,8 @@ func factsOf(f Facts) emsv1.ServerFacts {
 
 // applyConfigurationOf states a status for server-side apply. Empty fields are left out, so that the agent does not own them.
 func applyConfigurationOf(namespace, name string, s emsv1.PoolServerStatus) *emsv1ac.PoolServerApplyConfiguration {
+	// The client reads the answer into what it sent, through pointers, while a watch may compare the status with what arrives.
+	s = *s.DeepCopy()
 	status := emsv1ac.PoolServerStatus()
 	for _, c := range s.Conditions {
 		status.WithConditions(metav1ac.Condition().WithType(c.Type).WithStatus(c.Status).WithObservedGeneration(c.ObservedGeneration).
