@@ -36,9 +36,7 @@ spec:
 
 	DescribeTable("is taken",
 		func(ctx SpecContext, source string) {
-			object := parse(feed(source))
-			Expect(env.Client.Create(ctx, object)).To(Succeed())
-			Expect(env.Client.Delete(ctx, object)).To(Succeed())
+			create(ctx, feed(source))
 		},
 		Entry("with push and all limits", url+"  push: Disabled\n  limits: {maxBytes: 65536, connectTimeoutSeconds: 60, headerTimeoutSeconds: 300, minimumBytesPerSecond: 1}"),
 		Entry("with limits for the lists of a ConfigMap's feed", configMap+"  limits: {headerTimeoutSeconds: 5}"),

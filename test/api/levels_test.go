@@ -37,9 +37,7 @@ spec:
 	)
 
 	It("are taken beside their checks", func(ctx SpecContext) {
-		object := parse(feed(pins + `, subject: {organization: Contoso}, extendedKeyUsages: ["1.2.3"], revocation: {mode: Prefer},
+		create(ctx, feed(pins+`, subject: {organization: Contoso}, extendedKeyUsages: ["1.2.3"], revocation: {mode: Prefer},
     levels: {issuerPins: Log, subject: Enforce, extendedKeyUsages: Log, revocation: Log}`))
-		Expect(env.Client.Create(ctx, object)).To(Succeed())
-		Expect(env.Client.Delete(ctx, object)).To(Succeed())
 	})
 })

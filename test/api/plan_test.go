@@ -22,9 +22,7 @@ spec:
 	}
 
 	It("does not tell every agent who manages which of its fields", func(ctx SpecContext) {
-		object := parse(plan(entry + strings.ReplaceAll(entry, "M1", "M2")))
-		Expect(env.Client.Create(ctx, object)).To(Succeed())
-		DeferCleanup(func(ctx SpecContext) { Expect(env.Client.Delete(ctx, object)).To(Succeed()) })
+		object := create(ctx, plan(entry+strings.ReplaceAll(entry, "M1", "M2")))
 		managed := object.GetManagedFields()
 		Expect(managed).To(HaveLen(1))
 		Expect(managed[0].FieldsV1.GetRawString()).To(Equal(`{"f:spec":{}}`))

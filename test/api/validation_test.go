@@ -8,18 +8,17 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/yaml"
 )
 
-// parse reads one object as a user would write it, so that the schema is tested and not the Go types.
-func parse(manifest string) *unstructured.Unstructured {
-	GinkgoHelper()
-	object := &unstructured.Unstructured{}
-	Expect(yaml.Unmarshal([]byte(manifest), &object.Object)).To(Succeed())
-	return object
-}
-
 const aDigest = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+// largestBundle has a document of 1 MiB, the most that there may be.
+var largestBundle = `
+apiVersion: ems.mitigation.dev/v1alpha1
+kind: MitigationBundle
+metadata: {name: exchange-0123}
+spec: {feedName: exchange, product: ExchangeServer, digest: "` + aDigest + `", document: "` + strings.Repeat("+/8/", 1<<20/3) + `"}
+`
 
 var _ = Describe("The API server", func() {
 	DescribeTable("refuses impossible values and says what to do",
@@ -287,9 +286,7 @@ spec:
 
 	DescribeTable("accepts what users write",
 		func(ctx SpecContext, manifest string) {
-			object := parse(manifest)
-			Expect(env.Client.Create(ctx, object)).To(Succeed())
-			DeferCleanup(func(ctx SpecContext) { Expect(env.Client.Delete(ctx, object)).To(Succeed()) })
+			create(ctx, manifest)
 		},
 		Entry("a global configuration", `
 apiVersion: ems.mitigation.dev/v1alpha1
@@ -335,14 +332,7 @@ spec:
 	)
 
 	It("keeps a bundle as it was created", func(ctx SpecContext) {
-		bundle := parse(`
-apiVersion: ems.mitigation.dev/v1alpha1
-kind: MitigationBundle
-metadata: {name: exchange-0123}
-spec: {feedName: exchange, product: ExchangeServer, digest: "` + aDigest + `", document: "` + strings.Repeat("+/8/", 1<<20/3) + `"}
-`)
-		Expect(env.Client.Create(ctx, bundle)).To(Succeed(), "a document of 1 MiB must fit")
-		DeferCleanup(func(ctx SpecContext) { Expect(env.Client.Delete(ctx, bundle)).To(Succeed()) })
+		bundle := create(ctx, largestBundle)
 
 		Expect(unstructured.SetNestedField(bundle.Object, "QUJE", "spec", "document")).To(Succeed())
 		Expect(env.Client.Update(ctx, bundle)).To(MatchError(ContainSubstring("of a MitigationBundle only revocationLists may change")))
@@ -352,14 +342,7 @@ spec: {feedName: exchange, product: ExchangeServer, digest: "` + aDigest + `", d
 		var bundle *unstructured.Unstructured
 
 		BeforeEach(func(ctx SpecContext) {
-			bundle = parse(`
-apiVersion: ems.mitigation.dev/v1alpha1
-kind: MitigationBundle
-metadata: {name: exchange-0123}
-spec: {feedName: exchange, product: ExchangeServer, digest: "` + aDigest + `", document: "` + strings.Repeat("+/8/", 1<<20/3) + `"}
-`)
-			Expect(env.Client.Create(ctx, bundle)).To(Succeed())
-			DeferCleanup(func(ctx SpecContext) { Expect(env.Client.Delete(ctx, bundle)).To(Succeed()) })
+			bundle = create(ctx, largestBundle)
 		})
 
 		set := func(ctx SpecContext, lists ...any) error {
@@ -392,23 +375,5 @@ spec: {feedName: exchange, product: ExchangeServer, digest: "` + aDigest + `", d
 			Expect(unstructured.SetNestedField(bundle.Object, "Contoso", "spec", "publisher")).To(Succeed())
 			Expect(set(ctx, of(10))).To(MatchError(ContainSubstring("of a MitigationBundle only revocationLists may change")))
 		})
-	})
-
-	It("lets no sequence of a server go back", func(ctx SpecContext) {
-		server := parse(`
-apiVersion: ems.mitigation.dev/v1alpha1
-kind: PoolServer
-metadata: {name: fe01, namespace: default}
-spec: {poolName: pool}
-`)
-		Expect(env.Client.Create(ctx, server)).To(Succeed())
-		DeferCleanup(func(ctx SpecContext) { Expect(env.Client.Delete(ctx, server)).To(Succeed()) })
-		report := func(sequence int64) error {
-			feeds := []any{map[string]any{"name": "exchange", "sequence": sequence}}
-			Expect(unstructured.SetNestedSlice(server.Object, feeds, "status", "feeds")).To(Succeed())
-			return env.Client.Status().Update(ctx, server)
-		}
-		Expect(report(7)).To(Succeed())
-		Expect(report(6)).To(MatchError(ContainSubstring("sequence never goes back")))
 	})
 })
