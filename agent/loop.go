@@ -225,15 +225,17 @@ func undone(r enforce.Result) bool {
 // server takes a moment of its own within the window of reports. When something is published for ten thousand servers, those of the first
 // stage do not compete for the API server with all others, which fetch the document for a stage that comes later.
 func (l *loop) leisure() time.Duration {
-	plan, known, err := l.control.Plan()
-	if err != nil || !known || l.followed == nil || enforce.Concerns(l.name, l.followed, plan) {
+	if l.concerned() {
 		return 0
 	}
 	return time.Duration(float64(l.followed.Reporting.Window) * l.random())
 }
 
 // concerned reports whether the plan asks something of this server that the last pass did not do.
-func (l *loop) concerned() bool { return l.leisure() == 0 }
+func (l *loop) concerned() bool {
+	plan, known, err := l.control.Plan()
+	return err != nil || !known || l.followed == nil || enforce.Concerns(l.name, l.followed, plan)
+}
 
 // plan returns the plan to follow: the cluster's, or the last one while the cluster is away or its plan cannot be read.
 func (l *loop) plan() (*enforce.Plan, error) {

@@ -8,6 +8,8 @@ import (
 	"github.com/fsnotify/fsnotify"
 	"github.com/go-logr/logr"
 	"k8s.io/utils/clock"
+
+	"mitigation.dev/ems/internal/pause"
 )
 
 const (
@@ -60,14 +62,12 @@ func awaitTrigger(ctx context.Context, clk clock.WithTicker, latest time.Time, p
 		case <-timer.C():
 			return false
 		case <-files:
-			pause(ctx, clk, settle)
-			return true
+			return pause.On(ctx, clk, settle) == nil
 		case <-plan:
 		}
 		later := leisure()
 		if later <= 0 {
-			pause(ctx, clk, settlePlan)
-			return true
+			return pause.On(ctx, clk, settlePlan) == nil
 		}
 		if at := clk.Now().Add(later); !put && at.Before(latest) {
 			timer.Stop()
@@ -80,15 +80,6 @@ func awaitTrigger(ctx context.Context, clk clock.WithTicker, latest time.Time, p
 // nextInterval is the interval with its jitter, for a random number from 0 up to 1.
 func nextInterval(random float64) time.Duration {
 	return time.Duration(float64(interval) * (1 - jitter + 2*jitter*random))
-}
-
-func pause(ctx context.Context, clk clock.WithTicker, length time.Duration) {
-	timer := clk.NewTimer(length)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C():
-	}
 }
 
 // watchFolder delivers after files of a folder changed, once for any number of changes. A folder that cannot be watched is

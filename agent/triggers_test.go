@@ -5,10 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-logr/logr/testr"
-	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/clock"
+
+	"mitigation.dev/ems/internal/pause"
 )
 
 func TestNextIntervalVariesByAFifth(t *testing.T) {
@@ -19,93 +22,78 @@ func TestNextIntervalVariesByAFifth(t *testing.T) {
 	}
 }
 
-// timers waits until the loop waits for the clock.
-func timers(t *testing.T, clk *clocktesting.FakeClock) {
+// follow runs the loop, whose passes it delivers, until the test ends.
+func follow(t *testing.T, plan, files <-chan struct{}, next time.Duration) (passes <-chan bool) {
 	t.Helper()
-	ticker := time.NewTicker(time.Millisecond)
-	defer ticker.Stop()
-	timeout := time.After(20 * time.Second)
-	for !clk.HasWaiters() {
-		select {
-		case <-ticker.C:
-		case <-timeout:
-			t.Fatal("the loop does not wait")
-		}
-	}
+	made := make(chan bool)
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	go runTriggered(ctx, clock.RealClock{}, plan, files, work{
+		pass: func(ctx context.Context, awaited bool) time.Time {
+			select {
+			case made <- awaited:
+			case <-ctx.Done():
+			}
+			if next == 0 {
+				return time.Time{}
+			}
+			return time.Now().Add(next)
+		},
+		leisure: func() time.Duration { return 0 },
+	})
+	return made
 }
 
-func TestRunTriggered(t *testing.T) {
+func TestAPassFollowsEachTrigger(t *testing.T) {
 	for name, tc := range map[string]struct {
-		trigger func(clk *clocktesting.FakeClock, plan, files chan struct{})
-		awaited bool
+		trigger          func(plan, files chan<- struct{})
+		earliest, latest time.Duration
+		awaited          bool
 	}{
-		"the interval":     {func(clk *clocktesting.FakeClock, _, _ chan struct{}) { clk.Step(36 * time.Second) }, false},
-		"a change of plan": {func(_ *clocktesting.FakeClock, plan, _ chan struct{}) { plan <- struct{}{} }, true},
-		"a change of file": {func(_ *clocktesting.FakeClock, _, files chan struct{}) { files <- struct{}{} }, true},
+		"the interval":     {func(_, _ chan<- struct{}) {}, 24 * time.Second, 36 * time.Second, false},
+		"a change of plan": {func(plan, _ chan<- struct{}) { plan <- struct{}{} }, settlePlan, settlePlan, true},
+		"a change of file": {func(_, files chan<- struct{}) { files <- struct{}{} }, settle, settle, true},
 	} {
-		t.Run(name+" starts a pass", func(t *testing.T) {
-			clk := clocktesting.NewFakeClock(now)
-			plan, files, passes := make(chan struct{}), make(chan struct{}), make(chan bool)
-			ctx, cancel := context.WithCancel(t.Context())
-			stopped := make(chan struct{})
-			go func() {
-				defer close(stopped)
-				runTriggered(ctx, clk, plan, files, work{
-					pass:    func(_ context.Context, awaited bool) time.Time { passes <- awaited; return time.Time{} },
-					leisure: func() time.Duration { return 0 },
-				})
-			}()
-			<-passes // the first comes at once
-			timers(t, clk)
-			tc.trigger(clk, plan, files)
-			for done := false; !done; {
-				select {
-				case awaited := <-passes:
-					done = true
-					if awaited != tc.awaited {
-						t.Errorf("somebody waits for the pass: %t, want %t", awaited, tc.awaited)
-					}
-				default:
-					clk.Step(settle)
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				plan, files := make(chan struct{}), make(chan struct{})
+				passes := follow(t, plan, files, 0)
+				<-passes // the first comes at once
+				begin := time.Now()
+				tc.trigger(plan, files)
+				awaited := <-passes
+				if after := time.Since(begin); after < tc.earliest || after > tc.latest {
+					t.Errorf("the pass came after %s, want %s to %s", after, tc.earliest, tc.latest)
 				}
-			}
-			cancel()
-			<-stopped
+				if awaited != tc.awaited {
+					t.Errorf("somebody waits for the pass: %t, want %t", awaited, tc.awaited)
+				}
+			})
 		})
 	}
 }
 
-func TestRunTriggeredComesBackWhenAPassAsksForIt(t *testing.T) {
-	clk := clocktesting.NewFakeClock(now)
-	passes := make(chan bool)
-	ctx, cancel := context.WithCancel(t.Context())
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		runTriggered(ctx, clk, nil, nil, work{pass: func(_ context.Context, awaited bool) time.Time {
-			passes <- awaited
-			return clk.Now().Add(2 * time.Second)
-		}})
-	}()
-	<-passes
-	for range 3 {
-		timers(t, clk)
-		clk.Step(2*time.Second - 1)
-		if !clk.HasWaiters() {
-			t.Fatal("a pass began too early")
-		}
-		clk.Step(1)
-		select {
-		case awaited := <-passes:
-			if !awaited {
-				t.Error("nobody waits for a pass that was asked for")
-			}
-		case <-time.After(20 * time.Second):
-			t.Fatal("no pass at the time that was asked for")
-		}
+func TestAPassComesBackWhenItAskedForThat(t *testing.T) {
+	for name, tc := range map[string]struct{ asked, want time.Duration }{
+		"in two seconds": {2 * time.Second, 2 * time.Second},
+		"at once":        {time.Nanosecond, settle},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				passes := follow(t, nil, nil, tc.asked)
+				<-passes
+				for range 3 {
+					begin := time.Now()
+					if awaited := <-passes; !awaited {
+						t.Error("nobody waits for a pass that was asked for")
+					}
+					if after := time.Since(begin); after != tc.want {
+						t.Errorf("the pass came after %s, want %s", after, tc.want)
+					}
+				}
+			})
+		})
 	}
-	cancel()
-	<-stopped
 }
 
 func TestWatchFolder(t *testing.T) {
@@ -132,47 +120,46 @@ func TestWatchFolderThatIsMissingIsNoFailure(t *testing.T) {
 
 // What does not concern a server waits for a moment of the server's own, and what does comes at once all the same.
 func TestChangesThatDoNotConcernTheServerWait(t *testing.T) {
-	clk := clocktesting.NewFakeClock(now)
-	plan, leisure := make(chan struct{}), make(chan time.Duration)
-	ended := make(chan struct{})
-	await := func() {
-		ended = make(chan struct{})
-		go func(ended chan struct{}) {
-			defer close(ended)
-			awaitTrigger(t.Context(), clk, clk.Now().Add(interval), plan, nil, func() time.Duration { return <-leisure })
-		}(ended)
-		timers(t, clk)
+	type change struct {
+		at, leisure time.Duration
 	}
-	goesOn := func(after time.Duration) {
-		t.Helper()
-		timers(t, clk)
-		clk.Step(after)
-		select {
-		case <-ended:
-			t.Fatalf("the pass came already, after another %s", after)
-		default:
-		}
+	for name, tc := range map[string]struct {
+		changes []change
+		want    time.Duration
+		asked   bool
+	}{
+		"as long as they may": {[]change{{0, 10 * time.Second}}, 10 * time.Second, false},
+		// Many changes would otherwise find the shortest of many moments.
+		"as long as the first of them":            {[]change{{0, 10 * time.Second}, {time.Second, time.Second}}, 10 * time.Second, false},
+		"until one comes that does":               {[]change{{0, 10 * time.Second}, {time.Second, 0}}, time.Second + settlePlan, true},
+		"no longer than until the next pass":      {[]change{{0, time.Hour}}, interval, false},
+		"no longer than that, whatever comes yet": {[]change{{0, time.Hour}, {time.Second, time.Hour}}, interval, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				plan, begin := make(chan struct{}), time.Now()
+				go func() {
+					for _, c := range tc.changes {
+						if pause.For(t.Context(), time.Until(begin.Add(c.at))) == nil {
+							plan <- struct{}{}
+						}
+					}
+				}()
+				asked := awaitTrigger(t.Context(), clock.RealClock{}, begin.Add(interval), plan, nil, func() (latest time.Duration) {
+					for _, c := range tc.changes {
+						if time.Since(begin) >= c.at {
+							latest = c.leisure
+						}
+					}
+					return latest
+				})
+				if after := time.Since(begin); after != tc.want {
+					t.Errorf("the pass came after %s, want %s", after, tc.want)
+				}
+				if asked != tc.asked {
+					t.Errorf("a change asks for the pass: %t, want %t", asked, tc.asked)
+				}
+			})
+		})
 	}
-	change := func(later time.Duration) { plan <- struct{}{}; leisure <- later }
-
-	await()
-	change(10 * time.Second)
-	change(time.Second) // comes with the first: many changes would otherwise find the shortest of many moments
-	goesOn(10*time.Second - 1)
-	clk.Step(1)
-	<-ended
-
-	await()
-	change(10 * time.Second)
-	goesOn(time.Second)
-	change(0) // this one concerns the server
-	timers(t, clk)
-	clk.Step(settle)
-	<-ended
-
-	await()
-	change(time.Hour)
-	goesOn(interval - 1)
-	clk.Step(1) // the interval is not put off
-	<-ended
 }

@@ -87,8 +87,10 @@ func TestAPassThatWaitsHurriesWhenThePlanConcernsTheServer(t *testing.T) {
 				}()
 				synctest.Wait()
 				go func() {
-					turns.take(t.Context(), false, plan, func() bool { return tc.concerned })
-					order = append(order, "told")
+					inTurn(turns, func(context.Context) time.Time {
+						order = append(order, "told")
+						return now
+					}, plan, func() bool { return tc.concerned })(t.Context(), false)
 				}()
 				plan <- struct{}{}
 				for range 2 {

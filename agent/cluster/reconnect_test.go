@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 func TestReconnectingIsSpreadAndSoon(t *testing.T) {
@@ -75,17 +77,27 @@ func TestAWatchThatFailedGivesWayToTheFleet(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c := New(Options{Namespace: "pool", Pool: "frontends", Server: "fe01", Random: func() float64 { return .5 }})
+				c := newAPI(t).cluster
+				c.Random = func() float64 { return .5 }
 				p := plan("frontends")
 				p.Spec.Reporting.WindowSeconds = &tc.window
 				if err := c.plans.Store.Add(p); err != nil {
 					t.Fatal(err)
 				}
+				ask := func(ctx context.Context, first error) error {
+					c.servers.tried(t.Context(), first)
+					w, err := c.servers.source().WatchWithContext(ctx, metav1.ListOptions{})
+					if err == nil {
+						w.Stop()
+					}
+					return err
+				}
+				var first error
 				if tc.failed {
-					c.servers.tried(t.Context(), errors.New("connection refused"))
+					first = errors.New("connection refused")
 				}
 				begin := time.Now()
-				if err := c.servers.giveWay(t.Context()); err != nil {
+				if err := ask(t.Context(), first); err != nil {
 					t.Fatal(err)
 				}
 				if got := time.Since(begin); got != tc.want {
@@ -93,8 +105,15 @@ func TestAWatchThatFailedGivesWayToTheFleet(t *testing.T) {
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				cancel()
-				if err := c.servers.giveWay(ctx); tc.want > 0 && !errors.Is(err, context.Canceled) {
+				if err := ask(ctx, first); tc.want > 0 && !errors.Is(err, context.Canceled) {
 					t.Errorf("it waits on at the end of the agent: %v", err)
+				}
+				begin = time.Now()
+				if _, err := c.servers.source().ListWithContext(t.Context(), metav1.ListOptions{}); err != nil {
+					t.Fatal(err)
+				}
+				if got := time.Since(begin); got != tc.want {
+					t.Errorf("where it has to list first, it waits for %s, want %s", got, tc.want)
 				}
 			})
 		})

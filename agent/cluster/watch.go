@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/pause"
 )
 
 // reconnect is the pause before a watch is tried again: random between 50 ms and half a second after the first failure, and between
@@ -148,14 +149,7 @@ func (s *single) giveWay(ctx context.Context) error {
 	if s.told.Load() == nil {
 		return nil
 	}
-	later := time.NewTimer(time.Duration(float64(scatter(s.cluster.window())) * s.cluster.Random()))
-	defer later.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-later.C:
-		return nil
-	}
+	return pause.For(ctx, time.Duration(float64(scatter(s.cluster.window()))*s.cluster.Random()))
 }
 
 // window is the one for reports that the plan announces; 0 as long as none is known.
@@ -185,6 +179,9 @@ func (s *single) source() source {
 	}
 	return source{listing: s.cluster.Listing, ListWatch: &toolscache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
+			if err := s.giveWay(ctx); err != nil {
+				return nil, err
+			}
 			l := s.list()
 			err := s.cluster.Client.List(ctx, l, options(raw)...)
 			s.tried(ctx, err)

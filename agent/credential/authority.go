@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"mitigation.dev/ems/agent/identity"
+	"mitigation.dev/ems/internal/pause"
 )
 
 const (
@@ -62,12 +63,8 @@ func (s *Source) followAuthority(ctx context.Context) {
 	wait := time.Duration(s.Random() * float64(firstAuthority))
 	problem := ""
 	for {
-		timer := s.Clock.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if pause.On(ctx, s.Clock, wait) != nil {
 			return
-		case <-timer.C():
 		}
 		err := s.lookAtAuthority(ctx)
 		switch {

@@ -20,6 +20,7 @@ import (
 
 	"mitigation.dev/ems/agent/credential"
 	"mitigation.dev/ems/agent/identity"
+	"mitigation.dev/ems/internal/pause"
 )
 
 // Errors of Run that callers tell apart.
@@ -190,10 +191,8 @@ func (e *exchange) again(ctx context.Context, do func() error, passing func(erro
 		if err == nil || !passing(err) || trial == trials {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-e.Clock.After(trialPause):
+		if err := pause.On(ctx, e.Clock, trialPause); err != nil {
+			return err
 		}
 	}
 }

@@ -105,7 +105,10 @@ func TestTwoAgentsAndAForeignWriter(t *testing.T) {
 	if os.Getenv("EMS_TEST_WINE") != "" {
 		t.Skip("Wine replaces a file in two steps, between which there is none: the other program would have to wait for it as well")
 	}
-	const roundsPerTurn = 10
+	const (
+		roundsPerTurn = 10
+		turnsPerRest  = 20
+	)
 	turns, failed := make(chan struct{}, 1), make(chan struct{})
 	fail := sync.OnceFunc(func() { close(failed) })
 	rounds := 10_000
@@ -152,10 +155,17 @@ func TestTwoAgentsAndAForeignWriter(t *testing.T) {
 	w := &foreignWriter{path: l.configPath(), written: 1000, fs: exchanger}
 	for n := range rounds {
 		if n%roundsPerTurn == 0 {
-			// The other program is much quicker than an agent, which writes its journal in between.
-			select {
-			case <-turns:
-			case <-failed:
+			// The other program is much quicker than an agent, which writes its journal in between. It rests at times: of four turns, one is
+			// waiting already, and at least one of the others began and ended while nobody else wrote.
+			awaited := 1
+			if n%(roundsPerTurn*turnsPerRest) == 0 {
+				awaited = 4
+			}
+			for range awaited {
+				select {
+				case <-turns:
+				case <-failed:
+				}
 			}
 		}
 		if err := w.round(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -14,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"mitigation.dev/ems/internal/heartbeat"
@@ -172,11 +174,10 @@ func TestRenewalsOfLongPeriodsHaveTime(t *testing.T) {
 	}
 }
 
-// keeper runs with a random number of 0: pauses after failures are 0, and renewals come exactly in time.
-func keeper(t *testing.T, a *api, random float64) (*Keeper, *clocktesting.FakeClock) {
+// keep runs a keeper until the test ends, with a random number of 0: pauses after failures are 0, and renewals come exactly in time.
+func keep(t *testing.T, a *api) *Keeper {
 	t.Helper()
-	clk := clocktesting.NewFakeClock(time.Unix(1_900_000_000, 0))
-	k := New(Options{Leases: a, Server: "fe01", Clock: clk, Random: func() float64 { return random }})
+	k := New(Options{Leases: a, Server: "fe01", Clock: clock.RealClock{}, Random: func() float64 { return 0 }})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); k.Run(ctx) }()
@@ -190,57 +191,46 @@ func keeper(t *testing.T, a *api, random float64) (*Keeper, *clocktesting.FakeCl
 			}
 		}
 	})
-	return k, clk
-}
-
-// until waits for what the keeper does by itself.
-func until(t *testing.T, done func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(time.Millisecond)
-	defer ticker.Stop()
-	for !done() {
-		select {
-		case <-ticker.C:
-		case <-t.Context().Done():
-			t.Fatal("the keeper never waits")
-		}
-	}
+	return k
 }
 
 func TestLeaseIsRenewedOncePerPeriod(t *testing.T) {
-	a := &api{patches: make(chan coordinationv1.Lease, 100)}
-	k, clk := keeper(t, a, 0)
-	first := <-a.patches
-	if *first.Spec.HolderIdentity != "fe01" || *first.Spec.LeaseDurationSeconds != 140 || !first.Spec.RenewTime.Time.Equal(clk.Now()) ||
-		first.Name != "fe01" || first.Annotations["type"] != string(types.MergePatchType) {
-		t.Errorf("first renewal = %+v", first)
-	}
-	for range 5 {
-		until(t, clk.HasWaiters)
-		clk.Step(heartbeat.DefaultPeriod - time.Second)
-		if len(a.patches) != 0 {
-			t.Fatal("a renewal before its time")
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{patches: make(chan coordinationv1.Lease)}
+		k := keep(t, a)
+		first := <-a.patches
+		if *first.Spec.HolderIdentity != "fe01" || *first.Spec.LeaseDurationSeconds != 140 || !first.Spec.RenewTime.Time.Equal(time.Now().Truncate(time.Microsecond)) ||
+			first.Name != "fe01" || first.Annotations["type"] != string(types.MergePatchType) {
+			t.Errorf("first renewal = %+v", first)
 		}
-		until(t, clk.HasWaiters)
-		clk.Step(time.Second)
-		<-a.patches
-	}
-	until(t, clk.HasWaiters)
-	k.SetPeriod(10 * time.Second)
-	until(t, func() bool { return len(k.changed) == 0 })
-	until(t, clk.HasWaiters)
-	clk.Step(10 * time.Second)
-	if got := <-a.patches; *got.Spec.LeaseDurationSeconds != 40 {
-		t.Errorf("the Lease lasts %d s, want 40", *got.Spec.LeaseDurationSeconds)
-	}
+		next := func(want time.Duration) coordinationv1.Lease {
+			t.Helper()
+			begin := time.Now()
+			renewed := <-a.patches
+			if got := time.Since(begin); got != want {
+				t.Errorf("the next renewal came after %s, want %s", got, want)
+			}
+			return renewed
+		}
+		for range 5 {
+			next(heartbeat.DefaultPeriod)
+		}
+		synctest.Wait() // it waits for a whole period already
+		k.SetPeriod(10 * time.Second)
+		if got := next(10 * time.Second); *got.Spec.LeaseDurationSeconds != 40 {
+			t.Errorf("the Lease lasts %d s, want 40", *got.Spec.LeaseDurationSeconds)
+		}
+	})
 }
 
 func TestFailuresAreTriedAgain(t *testing.T) {
-	a := &api{patches: make(chan coordinationv1.Lease), refuse: errors.New("no")}
-	keeper(t, a, 0)
-	for range 20 {
-		<-a.patches
-	}
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{patches: make(chan coordinationv1.Lease), refuse: errors.New("no")}
+		keep(t, a)
+		for range 20 {
+			<-a.patches
+		}
+	})
 }
 
 func TestPauses(t *testing.T) {

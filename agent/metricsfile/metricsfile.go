@@ -16,6 +16,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"mitigation.dev/ems/agent/journal/durable"
+	"mitigation.dev/ems/internal/pause"
 	"mitigation.dev/ems/internal/version"
 )
 
@@ -170,12 +171,8 @@ func (f *File) Run(ctx context.Context) {
 		if !f.write() {
 			f.notify() // once more, as soon as it may be
 		}
-		timer := f.Clock.NewTimer(minInterval)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if pause.On(ctx, f.Clock, minInterval) != nil {
 			return
-		case <-timer.C():
 		}
 	}
 }

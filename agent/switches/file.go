@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mitigation.dev/ems/agent/journal/durable"
+	"mitigation.dev/ems/internal/pause"
 )
 
 const (
@@ -159,10 +160,8 @@ func (f File) lock(ctx context.Context) (unlock func(), err error) {
 		if err == nil || !errors.Is(err, durable.ErrLocked) {
 			return unlock, err
 		}
-		select {
-		case <-ctx.Done():
+		if pause.For(ctx, 50*time.Millisecond) != nil {
 			return nil, fmt.Errorf("switches: somebody else is changing them: %w", err)
-		case <-time.After(50 * time.Millisecond):
 		}
 	}
 }

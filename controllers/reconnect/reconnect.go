@@ -16,6 +16,8 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"mitigation.dev/ems/internal/pause"
 )
 
 const (
@@ -33,18 +35,8 @@ func RateLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
 // NewInformer makes an informer that waits for an API server that cannot be reached.
 func NewInformer(from toolscache.ListerWatcher, example runtime.Object, resync time.Duration, indexers toolscache.Indexers) toolscache.SharedIndexInformer {
 	return toolscache.NewSharedIndexInformer(&patient{
-		from: toolscache.ToListerWatcherWithContext(from), original: from, what: fmt.Sprintf("%T", example), pause: pause,
+		from: toolscache.ToListerWatcherWithContext(from), original: from, what: fmt.Sprintf("%T", example),
 	}, example, resync, indexers)
-}
-
-// pause waits up to the longest pause.
-func pause(ctx context.Context) {
-	timer := time.NewTimer(rand.N(longest))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
 
 // patient tries again by itself while the API server cannot be reached. Who asks it sees an answer that takes long, and has no
@@ -53,7 +45,6 @@ type patient struct {
 	from     toolscache.ListerWatcherWithContext
 	original toolscache.ListerWatcher
 	what     string
-	pause    func(context.Context)
 }
 
 // IsWatchListSemanticsUnSupported says what the original says, which decides how the first objects are read.
@@ -94,7 +85,9 @@ func (p *patient) try(ctx context.Context, do func() error) {
 			told = true
 			ctrl.Log.WithName("reconnect").Info("API server cannot be reached and will be tried again", "watched", p.what, "problem", err.Error())
 		}
-		p.pause(ctx)
+		if pause.For(ctx, rand.N(longest)) != nil {
+			return
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"testing"
+	"testing/synctest"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -42,23 +43,25 @@ func TestOnlyAnAPIServerThatGivesNoAnswerIsWaitedFor(t *testing.T) {
 				},
 			} {
 				t.Run(method, func(t *testing.T) {
-					ctx, stop := context.WithCancel(t.Context())
-					defer stop()
-					tries := 0
-					answer := func() error {
-						tries++
-						if tries == len(tc.answers) {
-							stop()
+					synctest.Test(t, func(t *testing.T) {
+						ctx, stop := context.WithCancel(t.Context())
+						defer stop()
+						tries := 0
+						answer := func() error {
+							tries++
+							if tries == len(tc.answers) {
+								stop()
+							}
+							return tc.answers[tries-1]
 						}
-						return tc.answers[tries-1]
-					}
-					p := &patient{pause: func(context.Context) {}, from: toolscache.ToListerWatcherWithContext(&toolscache.ListWatch{
-						ListWithContextFunc:  func(context.Context, metav1.ListOptions) (runtime.Object, error) { return nil, answer() },
-						WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) { return nil, answer() },
-					})}
-					if err := ask(p, ctx); !errors.Is(err, tc.want) || tries != tc.wantTries {
-						t.Errorf("%v after %d tries, want %v after %d", err, tries, tc.want, tc.wantTries)
-					}
+						p := &patient{from: toolscache.ToListerWatcherWithContext(&toolscache.ListWatch{
+							ListWithContextFunc:  func(context.Context, metav1.ListOptions) (runtime.Object, error) { return nil, answer() },
+							WatchFuncWithContext: func(context.Context, metav1.ListOptions) (watch.Interface, error) { return nil, answer() },
+						})}
+						if err := ask(p, ctx); !errors.Is(err, tc.want) || tries != tc.wantTries {
+							t.Errorf("%v after %d tries, want %v after %d", err, tries, tc.want, tc.wantTries)
+						}
+					})
 				})
 			}
 		})

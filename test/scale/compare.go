@@ -11,6 +11,7 @@ import (
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/internal/ocs"
+	"mitigation.dev/ems/internal/pause"
 	"mitigation.dev/ems/test/harness"
 )
 
@@ -193,7 +194,7 @@ func (w *world) atOnce(ctx context.Context) error {
 		w.pools[i].Rollout.Stages = harness.AtOnce().Stages
 		problems = append(problems, w.env.Apply(ctx, w.pools[i].Config()))
 	}
-	return errors.Join(errors.Join(problems...), sleep(ctx, calm))
+	return errors.Join(errors.Join(problems...), pause.For(ctx, calm))
 }
 
 // printComparison prints the ways below each other.

@@ -36,7 +36,8 @@ const (
 	// parallel is how many servers are worked on at once where the work is that of this machine.
 	parallel = 8
 	// turns is how many agents make a pass at a time. On machines of their own none waits for another; here, if thousands took turns
-	// with every step, a health check would take longer than a server may. Passes wait for the API server, too, hence so many.
+	// with every step, a health check would take longer than a server may. A pass mostly waits for the API server, hence more turns than
+	// processors.
 	turns = 64
 	// life of the tokens, the most that agents get.
 	life = identity.MaxToken
@@ -184,8 +185,8 @@ func (f *fleet) end() {
 	f.site.close()
 }
 
-// pause is between two looks at whether all agents have come so far. What is measured are the times that they took down.
-const pause = 50 * time.Millisecond
+// lookEvery is between two looks at whether all agents have come so far. What is measured are the times that they took down.
+const lookEvery = 50 * time.Millisecond
 
 // await waits until something has happened on every server and returns when, in the order of the servers. Servers on which it has not
 // when the limit is over are part of the error; the others are returned all the same.
@@ -211,7 +212,7 @@ func (f *fleet) await(ctx context.Context, limit time.Duration, what string, hap
 		case <-ctx.Done():
 			s := waiting[0]
 			return times, fmt.Errorf("%s: not on %d of %d servers after %s, as %s (%v): %w", what, len(waiting), len(f.servers), limit, s.Name, s.all(), ctx.Err())
-		case <-time.After(pause):
+		case <-time.After(lookEvery):
 		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"k8s.io/klog/v2"
 	crlog "sigs.k8s.io/controller-runtime/pkg/log"
 
+	"mitigation.dev/ems/internal/pause"
 	"mitigation.dev/ems/test/harness"
 )
 
@@ -211,7 +212,7 @@ func (w *world) audit(ctx context.Context, s scenario, r *Result) error {
 			return nil
 		}
 		// Each look lists all servers, which costs a busy API server as much as many reports.
-		if err := sleep(ctx, 2*time.Second*time.Duration(1+len(w.fleet.servers)/1000)); err != nil {
+		if err := pause.For(ctx, 2*time.Second*time.Duration(1+len(w.fleet.servers)/1000)); err != nil {
 			return err
 		}
 	}

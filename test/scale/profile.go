@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"mitigation.dev/ems/internal/pause"
 )
 
 // profiler takes profiles of this process, of the API server and of the manager while a scenario runs.
@@ -60,7 +62,7 @@ func (p *profiler) begin(ctx context.Context, scenario string) (end func() error
 		func() error { return fetch(ctx, http.DefaultClient, p.managerURL+seconds, file("manager", "cpu")) },
 	} {
 		running.Go(func() {
-			if errs[i] = sleep(ctx, p.after); errs[i] == nil {
+			if errs[i] = pause.For(ctx, p.after); errs[i] == nil {
 				errs[i] = take()
 			}
 		})
@@ -82,7 +84,7 @@ func (p *profiler) own(ctx context.Context, path string) error {
 	if err := pprof.StartCPUProfile(&content); err != nil {
 		return fmt.Errorf("profiles: %w", err)
 	}
-	err := sleep(ctx, p.length)
+	err := pause.For(ctx, p.length)
 	pprof.StopCPUProfile()
 	return errors.Join(err, os.WriteFile(path, content.Bytes(), 0o644))
 }

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
+	"mitigation.dev/ems/internal/pause"
 	"mitigation.dev/ems/test/harness"
 )
 
@@ -178,7 +179,7 @@ func seen(ctx context.Context, w *world, r *Result) error {
 			return err
 		}
 		// So that no agent is still busy with one when the next comes. An annotation asks nothing of it beyond reading.
-		if err := sleep(ctx, 3*time.Second); err != nil {
+		if err := pause.For(ctx, 3*time.Second); err != nil {
 			return err
 		}
 	}
@@ -235,7 +236,7 @@ func (w *world) rest(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := sleep(ctx, look); err != nil || resting {
+		if err := pause.For(ctx, look); err != nil || resting {
 			return err
 		}
 	}
@@ -263,7 +264,7 @@ func idle(ctx context.Context, w *world, r *Result) error {
 	if err != nil {
 		return err
 	}
-	if err := sleep(ctx, idleTime); err != nil {
+	if err := pause.For(ctx, idleTime); err != nil {
 		return err
 	}
 	after, err := w.meter.sample(ctx)
@@ -307,7 +308,7 @@ func outage(ctx context.Context, w *world, r *Result) error {
 	}
 	for time.Since(killed) < away {
 		look()
-		if err := sleep(ctx, time.Second); err != nil {
+		if err := pause.For(ctx, time.Second); err != nil {
 			return err
 		}
 	}
@@ -418,7 +419,7 @@ func bad(ctx context.Context, w *world, r *Result) error {
 		return err
 	}
 	// Whoever was touched has had another pass by then.
-	if err := sleep(ctx, 15*time.Second); err != nil {
+	if err := pause.For(ctx, 15*time.Second); err != nil {
 		return err
 	}
 	touched := 0
@@ -444,13 +445,4 @@ func bad(ctx context.Context, w *world, r *Result) error {
 	r.figure("servers touched beyond the first stage", "", float64(touched-len(w.pools)))
 	r.figure("failure visible on the pool", seconds, sawFailure.at.Sub(first).Seconds())
 	return nil
-}
-
-func sleep(ctx context.Context, length time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(length):
-		return nil
-	}
 }

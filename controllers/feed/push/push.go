@@ -9,6 +9,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"mitigation.dev/ems/internal/fetch"
+	"mitigation.dev/ems/internal/pause"
 )
 
 const (
@@ -212,8 +213,8 @@ type streak struct {
 func (w *Watcher) loop(ctx context.Context, name string, feed *watch) {
 	var s streak
 	for ctx.Err() == nil {
-		pause, goOn := w.ask(ctx, name, feed, &s)
-		if !goOn || !sleep(ctx, pause) {
+		length, goOn := w.ask(ctx, name, feed, &s)
+		if !goOn || pause.For(ctx, length) != nil {
 			return
 		}
 	}
@@ -311,19 +312,4 @@ func backOff(n int) time.Duration {
 	}
 	pause = min(pause, MaxPause)
 	return pause + time.Duration(rand.Float64()*pauseJitter*float64(pause)) //nolint:gosec // to spread load, no secret
-}
-
-// sleep returns false when the context ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

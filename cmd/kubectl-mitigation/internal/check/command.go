@@ -14,13 +14,14 @@ import (
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/insight"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/rolloutcmd"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/terminal"
+	"mitigation.dev/ems/internal/pause"
 )
 
 const (
 	// exitWrong says that something is wrong.
 	exitWrong = 1
-	// pause is the time between two looks with --wait.
-	pause = 2 * time.Second
+	// between is the time between two looks with --wait.
+	between = 2 * time.Second
 )
 
 // Commands has the one command.
@@ -80,20 +81,17 @@ func (c *command) run(ctx context.Context, operands []string) error {
 	return nil
 }
 
-// until looks until all is well, or the time to wait is over; once without such a time.
+// until looks until all is well, the last time when the time to wait is over; once without such a time.
 func (c *command) until(ctx context.Context, a *asker) (*Health, error) {
 	end := time.Now().Add(c.wait)
 	for {
+		last := !time.Now().Before(end)
 		r := c.look(ctx, a)
-		if r.Well(c.strict) || time.Now().Add(pause).After(end) {
+		if r.Well(c.strict) || last {
 			return r, ctx.Err()
 		}
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return nil, ctx.Err()
+		if err := pause.For(ctx, min(between, time.Until(end))); err != nil {
+			return nil, err
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"mitigation.dev/ems/agent/identity"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/cli"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/fleet"
+	"mitigation.dev/ems/internal/pause"
 )
 
 const (
@@ -32,21 +33,9 @@ func Commands() []cli.Command {
 		Name: "enroll", Arguments: "[POOL/SERVER...]", Optional: true,
 		Summary: "make servers members of their pools, and print for each the command that gets it its credential; or revoke that",
 		Bind: func(w cli.World, flags *pflag.FlagSet) func(context.Context, []string) error {
-			return bind(w, flags, pause)
+			return bind(w, flags, pause.For)
 		},
 	}}
-}
-
-// pause waits.
-func pause(ctx context.Context, length time.Duration) error {
-	timer := time.NewTimer(length)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
 
 // request is what the flags say.

@@ -34,6 +34,7 @@ import (
 	"mitigation.dev/ems/agent/identity"
 	emsv1 "mitigation.dev/ems/api/v1alpha1"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/cli"
+	"mitigation.dev/ems/internal/pause"
 	"mitigation.dev/ems/test/testenv"
 )
 
@@ -223,7 +224,7 @@ var _ = Describe("Enrolment", func() {
 		}
 		begin := time.Now()
 		// With the pause that a user waits through: what the command says is true when it returns.
-		stdout, _, err := o.runWith(ctx, pause, "--revoke", "frontends/fe01")
+		stdout, _, err := o.runWith(ctx, pause.For, "--revoke", "frontends/fe01")
 		Expect(err).NotTo(HaveOccurred())
 		Expect(stdout).To(Equal("frontends/fe01: revoked\n"))
 		err = read(ctx, agents["fe01"], o.namespace, "fe01")

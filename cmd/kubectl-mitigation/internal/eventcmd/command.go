@@ -21,6 +21,7 @@ import (
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/fleet"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/rolloutcmd"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/terminal"
+	"mitigation.dev/ems/internal/pause"
 )
 
 // Commands has the one command.
@@ -201,7 +202,7 @@ func (c *command) followOne(ctx context.Context, namespace string, out chan<- ev
 				return err
 			}
 		}
-		if err := wait(ctx, retry); err != nil {
+		if err := pause.For(ctx, retry); err != nil {
 			return err
 		}
 	}
@@ -217,7 +218,7 @@ func (c *command) watchFrom(ctx context.Context, namespace, version string, out 
 		case apierrors.IsResourceExpired(err) || apierrors.IsGone(err):
 			return nil
 		case err != nil:
-			if err := wait(ctx, retry); err != nil {
+			if err := pause.For(ctx, retry); err != nil {
 				return err
 			}
 			continue
@@ -262,17 +263,6 @@ func (c *command) pass(ctx context.Context, w watch.Interface, version *string, 
 func send(ctx context.Context, out chan<- eventsv1.Event, e eventsv1.Event) error {
 	select {
 	case out <- e:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func wait(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

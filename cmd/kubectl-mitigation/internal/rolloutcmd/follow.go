@@ -11,6 +11,7 @@ import (
 
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/cli"
 	"mitigation.dev/ems/cmd/kubectl-mitigation/internal/terminal"
+	"mitigation.dev/ems/internal/pause"
 )
 
 // follow shows the status until nothing moves any more, the time is over, or the user has enough.
@@ -48,7 +49,9 @@ func (c *statusCommand) follow(ctx context.Context) (err error) {
 			continue
 		case <-m.changed:
 		}
-		pause(ctx, settle)
+		if pause.For(ctx, settle) != nil {
+			return c.end(status)
+		}
 		synced, trouble := m.state(c.sources)
 		if !synced {
 			if hopeless(trouble) {
@@ -87,15 +90,6 @@ func (c *statusCommand) end(status *RolloutStatus) error {
 // hopeless is what does not pass by waiting.
 func hopeless(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
 
 // view shows one status after the other: in place on a terminal, else as documents or as lines for what has changed.

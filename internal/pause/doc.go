@@ -1,0 +1,2 @@
+// Package pause waits for a time to go by, or for whoever asked to lose interest.
+package pause
