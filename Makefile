@@ -174,6 +174,12 @@ test: ## Run every test, with a real control plane: units, envtest, end to end.
 test-unit: ## Run the tests that need no control plane (go test -short): seconds.
 	@$(GO) test -short -json -timeout $(TEST_TIMEOUT) $(TESTFLAGS) ./... | $(GO) run ./hack/testsum
 
+.PHONY: race
+race: ## Run tests under the race detector (needs a C compiler; about twelve minutes). PACKAGES picks some.
+	@assets=$$(hack/controlplane/ensure.sh); \
+	CGO_ENABLED=1 KUBEBUILDER_ASSETS=$$assets $(GO) test -race -json -timeout $(TEST_TIMEOUT) $(TESTFLAGS) \
+		$(or $(PACKAGES),./agent/... ./controllers/... ./internal/... ./cmd/...) | $(GO) run ./hack/testsum
+
 .PHONY: quickstart
 quickstart: ## Follow docs/quickstart.md as a script, in a copy of this checkout, and tell how long each step takes.
 	EMS_TEST_QUICKSTART=1 $(GO) test -count=1 -v -timeout 60m -run TestQuickStartFromAClone ./test/docs
