@@ -175,7 +175,7 @@ test-unit: ## Run the tests that need no control plane (go test -short): seconds
 	@$(GO) test -short -json -timeout $(TEST_TIMEOUT) $(TESTFLAGS) ./... | $(GO) run ./hack/testsum
 
 .PHONY: race
-race: ## Run tests under the race detector (needs a C compiler; about twelve minutes). PACKAGES picks some.
+race: ## Run tests under the race detector (needs a C compiler; about twenty minutes). PACKAGES picks some.
 	@assets=$$(hack/controlplane/ensure.sh); \
 	CGO_ENABLED=1 KUBEBUILDER_ASSETS=$$assets $(GO) test -race -json -timeout $(TEST_TIMEOUT) $(TESTFLAGS) \
 		$(or $(PACKAGES),./agent/... ./controllers/... ./internal/... ./cmd/...) | $(GO) run ./hack/testsum
