@@ -128,18 +128,25 @@ func (k *Keeper) Run(ctx context.Context) {
 			failures, problem, scatter = 0, "", true
 			k.Log.Info("Lease is renewed again", "lease", k.Server)
 		}
-		k.wait(ctx, tried, func(period time.Duration) time.Duration { return pauseAfter(period, failures, scatter, random) })
+		k.wait(ctx, tried, func(period, past time.Duration) time.Duration {
+			return past + pauseAfter(period-past, failures, scatter || past > 0, random)
+		})
 		scatter = scatter && failures > 0
 	}
 }
 
-// wait waits until the next renewal is due.
-func (k *Keeper) wait(ctx context.Context, tried time.Time, pauseOf func(period time.Duration) time.Duration) {
+// wait waits until the next renewal is due. pauseOf says how long after the last try that is, by the period and how much of it was past
+// when it was told.
+//
+// A fleet that starts at once renews within the period that servers have before they know their plan. With a longer one it would do so for
+// hours within the same part of it, so a new period begins with any moment of what is left of it.
+func (k *Keeper) wait(ctx context.Context, tried time.Time, pauseOf func(period, past time.Duration) time.Duration) {
+	var past time.Duration
 	for {
 		k.mu.Lock()
 		period := k.period
 		k.mu.Unlock()
-		pause := pauseOf(period) - k.Clock.Since(tried)
+		pause := pauseOf(period, past) - k.Clock.Since(tried)
 		if pause <= 0 {
 			return
 		}
@@ -152,6 +159,7 @@ func (k *Keeper) wait(ctx context.Context, tried time.Time, pauseOf func(period 
 			return
 		case <-k.changed:
 			timer.Stop()
+			past = k.Clock.Since(tried)
 		}
 	}
 }

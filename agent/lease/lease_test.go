@@ -19,6 +19,7 @@ import (
 	clocktesting "k8s.io/utils/clock/testing"
 
 	"mitigation.dev/ems/internal/heartbeat"
+	"mitigation.dev/ems/internal/pause"
 )
 
 // api counts renewals.
@@ -174,10 +175,10 @@ func TestRenewalsOfLongPeriodsHaveTime(t *testing.T) {
 	}
 }
 
-// keep runs a keeper until the test ends, with a random number of 0: pauses after failures are 0, and renewals come exactly in time.
-func keep(t *testing.T, a *api) *Keeper {
+// keep runs a keeper until the test ends. With a random number of 0 pauses after failures are 0, and renewals come exactly in time.
+func keep(t *testing.T, a *api, random float64) *Keeper {
 	t.Helper()
-	k := New(Options{Leases: a, Server: "fe01", Clock: clock.RealClock{}, Random: func() float64 { return 0 }})
+	k := New(Options{Leases: a, Server: "fe01", Clock: clock.RealClock{}, Random: func() float64 { return random }})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); k.Run(ctx) }()
@@ -197,7 +198,7 @@ func keep(t *testing.T, a *api) *Keeper {
 func TestLeaseIsRenewedOncePerPeriod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &api{patches: make(chan coordinationv1.Lease)}
-		k := keep(t, a)
+		k := keep(t, a, 0)
 		first := <-a.patches
 		if *first.Spec.HolderIdentity != "fe01" || *first.Spec.LeaseDurationSeconds != 140 || !first.Spec.RenewTime.Time.Equal(time.Now().Truncate(time.Microsecond)) ||
 			first.Name != "fe01" || first.Annotations["type"] != string(types.MergePatchType) {
@@ -223,10 +224,31 @@ func TestLeaseIsRenewedOncePerPeriod(t *testing.T) {
 	})
 }
 
+// Servers that all renewed within the last minute would otherwise do so within one minute of four from then on.
+func TestALongerPeriodBeginsWithAnyMomentOfIt(t *testing.T) {
+	for random, want := range map[float64]time.Duration{0: 240 * time.Second, 0.5: 130 * time.Second, 1: 20 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			a := &api{patches: make(chan coordinationv1.Lease)}
+			k := keep(t, a, random)
+			<-a.patches
+			<-a.patches // from now on by the period
+			begin := time.Now()
+			if err := pause.For(t.Context(), 20*time.Second); err != nil {
+				t.Fatal(err)
+			}
+			k.SetPeriod(240 * time.Second)
+			<-a.patches
+			if got := time.Since(begin); got != want {
+				t.Errorf("with the random number %v the next renewal came %s after the last, want %s", random, got, want)
+			}
+		})
+	}
+}
+
 func TestFailuresAreTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &api{patches: make(chan coordinationv1.Lease), refuse: errors.New("no")}
-		keep(t, a)
+		keep(t, a, 0)
 		for range 20 {
 			<-a.patches
 		}
