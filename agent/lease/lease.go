@@ -88,7 +88,8 @@ func New(o Options) *Keeper {
 	return &Keeper{Options: o, changed: make(chan struct{}, 1), period: heartbeat.DefaultPeriod}
 }
 
-// SetPeriod says how often to renew; 0 for the default. A shorter period counts from the last renewal on.
+// SetPeriod says how often to renew; 0 for the default. The period counts from the last renewal on, and the next one comes at any moment of
+// what is left of it.
 func (k *Keeper) SetPeriod(period time.Duration) {
 	if period == 0 {
 		period = heartbeat.DefaultPeriod
